@@ -1,0 +1,127 @@
+"""Who is asking, which rows the path means, and what the handler works with, each as a named type."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from arq import ArqRedis
+from fastapi import Depends, Path, Request
+from fastapi.security import OAuth2PasswordBearer
+from redis.asyncio import Redis
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core.config import CryptSettings
+from app.core.db.database import Database, async_get_db, get_database
+from app.core.exceptions.http_exceptions import ForbiddenException, UnauthorizedException
+from app.core.resources import Resources
+from app.core.schemas import Id, Text
+from app.core.security import PasswordHasher, TokenClaims, TokenType, decode_token
+from app.core.utils.lockout import LoginLockout
+from app.crud.crud_tier import crud_tiers
+from app.crud.crud_users import StoredUser, crud_users
+from app.schemas.tier import TierRead
+
+oauth2_scheme = OAuth2PasswordBearer(tokenUrl="/api/v1/login", auto_error=False)
+
+Session = Annotated[AsyncSession, Depends(async_get_db, scope="function")]
+Reads = Annotated[Database, Depends(get_database)]
+BearerToken = Annotated[str | None, Depends(oauth2_scheme)]
+
+PathUsername = Annotated[Text, Path(description="a user's username")]
+PathTierName = Annotated[Text, Path(description="a tier's name")]
+PathId = Annotated[Id, Path()]
+
+
+def get_resources(request: Request) -> Resources:
+    resources: Resources = request.app.state.resources
+    return resources
+
+
+def get_queue(request: Request) -> ArqRedis:
+    queue: ArqRedis = request.app.state.resources.queue
+    return queue
+
+
+def get_crypt_settings(request: Request) -> CryptSettings:
+    settings: CryptSettings = request.app.state.resources.settings
+    return settings
+
+
+def get_login_lockout(
+    request: Request, settings: Annotated[CryptSettings, Depends(get_crypt_settings)]
+) -> LoginLockout:
+    redis: Redis | None = request.app.state.resources.rate_limiter
+    return LoginLockout(redis, settings, address=request.client.host if request.client else "")
+
+
+def get_password_hasher(request: Request) -> PasswordHasher:
+    hasher: PasswordHasher = request.app.state.resources.password_hasher
+    return hasher
+
+
+OpenResources = Annotated[Resources, Depends(get_resources)]
+TaskQueue = Annotated[ArqRedis, Depends(get_queue)]
+Crypt = Annotated[CryptSettings, Depends(get_crypt_settings)]
+Lockout = Annotated[LoginLockout, Depends(get_login_lockout)]
+Hasher = Annotated[PasswordHasher, Depends(get_password_hasher)]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A logged-in user and the access token that says so."""
+
+    user: StoredUser
+    claims: TokenClaims
+
+
+async def get_optional_caller(token: BearerToken, database: Reads, settings: Crypt) -> Caller | None:
+    """None without a token or with a bad one; a database that cannot be asked is an error, not an anonymous caller."""
+    claims = decode_token(token, TokenType.ACCESS, settings) if token else None
+    user = await crud_users.read_by_session(database, claims) if claims else None
+    return Caller(user, claims) if user and claims else None
+
+
+async def get_caller(token: BearerToken, caller: Annotated[Caller | None, Depends(get_optional_caller)]) -> Caller:
+    if caller is None:
+        raise UnauthorizedException("User not authenticated." if token else "Not authenticated")
+    return caller
+
+
+async def get_optional_user(caller: Annotated[Caller | None, Depends(get_optional_caller)]) -> StoredUser | None:
+    return caller.user if caller else None
+
+
+async def get_current_user(caller: Annotated[Caller, Depends(get_caller)]) -> StoredUser:
+    return caller.user
+
+
+async def get_current_superuser(user: Annotated[StoredUser, Depends(get_current_user)]) -> StoredUser:
+    if not user.is_superuser:
+        raise ForbiddenException("You do not have enough privileges.")
+    return user
+
+
+CurrentCaller = Annotated[Caller, Depends(get_caller)]
+CurrentUser = Annotated[StoredUser, Depends(get_current_user)]
+OptionalUser = Annotated[StoredUser | None, Depends(get_optional_user)]
+Superuser = Annotated[StoredUser, Depends(get_current_superuser)]
+
+
+async def get_path_user(username: PathUsername, database: Reads) -> StoredUser:
+    return await crud_users.read(database, username)
+
+
+async def get_self_user(username: PathUsername, current_user: CurrentUser, database: Reads) -> StoredUser:
+    """The path's user, who must be the caller: nobody else may act for a user, a superuser neither."""
+    if username == current_user.username:
+        return current_user
+    await crud_users.read(database, username)
+    raise ForbiddenException("Request forbidden -- authorization will not help")
+
+
+async def get_path_tier(tier_name: PathTierName, database: Reads) -> TierRead:
+    return await crud_tiers.read(database, tier_name)
+
+
+PathUser = Annotated[StoredUser, Depends(get_path_user)]
+SelfUser = Annotated[StoredUser, Depends(get_self_user)]
+PathTier = Annotated[TierRead, Depends(get_path_tier)]

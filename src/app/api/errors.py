@@ -1,0 +1,98 @@
+"""Every error an application answers has the shape `{"detail": ...}`."""
+
+import logging
+from collections.abc import Mapping
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from redis.exceptions import RedisError
+from sqlalchemy import Constraint
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from app.core.db.database import OUTAGES, Base, is_outage
+from app.core.exceptions.data_exceptions import RowNotFoundError
+
+logger = logging.getLogger(__name__)
+
+RETRY_AFTER_SECONDS = 1
+MAX_SHOWN_CHARACTERS = 200
+MAX_SHOWN_PROBLEMS = 20
+DATA_EXCEPTION = "22"
+"""The class of SQLSTATEs that blame the values (PostgreSQL, appendix A)."""
+VIOLATIONS = {
+    "23503": (404, "A referenced row was not found"),
+    "23505": (422, "The value is not available"),
+}
+"""Status and default detail of a foreign key's and a unique constraint's violation."""
+
+
+def _error(status_code: int, detail: object, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    return JSONResponse({"detail": detail}, status_code, headers)
+
+
+def _unavailable(request: Request, error: Exception) -> JSONResponse:
+    logger.error("%s %s: a service is away: %r", request.method, request.url.path, error)
+    return _error(503, "Service unavailable, try again.", {"Retry-After": str(RETRY_AFTER_SECONDS)})
+
+
+def _constraint(name: str | None) -> Constraint | None:
+    constraints = (constraint for table in Base.metadata.tables.values() for constraint in table.constraints)
+    return next((constraint for constraint in constraints if constraint.name == name), None)
+
+
+def _answer_violation(error: IntegrityError) -> JSONResponse:
+    """The detail that the model gives its constraint (`info={"detail": ...}`), or the violation's default."""
+    cause = getattr(error.orig, "__cause__", None)
+    constraint = _constraint(getattr(cause, "constraint_name", None))
+    detail = constraint.info.get("detail") if constraint is not None else None
+    status, default = VIOLATIONS.get(getattr(cause, "sqlstate", ""), (422, "The values violate a rule of the table"))
+    return _error(status, detail or default)
+
+
+async def answer_not_found(request: Request, error: Exception) -> JSONResponse:
+    return _error(404, str(error))
+
+
+async def answer_database_error(request: Request, error: Exception) -> JSONResponse:
+    if is_outage(error):
+        return _unavailable(request, error)
+    if isinstance(error, IntegrityError):
+        return _answer_violation(error)
+    if isinstance(error, DBAPIError) and str(getattr(error.orig, "sqlstate", "")).startswith(DATA_EXCEPTION):
+        return _error(422, "A value cannot be stored")
+    raise error
+
+
+async def answer_outage(request: Request, error: Exception) -> JSONResponse:
+    return _unavailable(request, error)
+
+
+def _shown(text: str) -> str:
+    return text[:MAX_SHOWN_CHARACTERS].encode(errors="replace").decode()
+
+
+async def answer_invalid_request(request: Request, error: RequestValidationError) -> JSONResponse:
+    """FastAPI's list without the input, which may be large, secret or not even text, and with a bounded length."""
+    problems = [
+        {
+            "type": problem["type"],
+            "loc": [_shown(part) if isinstance(part, str) else part for part in problem["loc"]],
+            "msg": _shown(problem["msg"]),
+        }
+        for problem in error.errors()[:MAX_SHOWN_PROBLEMS]
+    ]
+    return _error(422, problems)
+
+
+async def answer_unexpected(request: Request, error: Exception) -> JSONResponse:
+    return _error(500, "Internal Server Error")
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    app.exception_handler(RowNotFoundError)(answer_not_found)
+    app.exception_handler(RequestValidationError)(answer_invalid_request)
+    app.exception_handler(DBAPIError)(answer_database_error)
+    for outage in (*OUTAGES, RedisError):
+        app.exception_handler(outage)(answer_outage)
+    app.exception_handler(Exception)(answer_unexpected)

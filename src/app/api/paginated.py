@@ -1,0 +1,92 @@
+"""Lists by page (`?page=&items_per_page=`) and by cursor (`?limit=&cursor=`)."""
+
+import base64
+import hashlib
+import hmac
+from typing import Annotated, Any, Generic, TypeVar
+
+from fastapi import Depends, Query, Request
+from fastcrud import PaginatedListResponse, compute_offset, paginated_response
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.core.config import CryptSettings
+from app.core.exceptions.http_exceptions import UnprocessableEntityException
+from app.core.schemas import MAX_INT32
+from app.crud.helper import CursorWindow, Listed, OffsetWindow, Window
+
+__all__ = [
+    "CursorListResponse",
+    "PageWindow",
+    "PaginatedListResponse",
+    "compute_offset",
+    "list_response",
+    "paginated_response",
+]
+
+Schema = TypeVar("Schema", bound=BaseModel)
+_SIGNATURE_BYTES = 16
+_ID_BYTES = 8
+
+
+class CursorListResponse(BaseModel, Generic[Schema]):
+    """A window of a list; `next_cursor` leads to the next one, at the same cost however far."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    data: list[Schema]
+    next_cursor: Annotated[str | None, Field(description="null at the end of the list")]
+    has_more: bool
+
+
+def _signature(request: Request, position: bytes) -> bytes:
+    # The path is signed too: a cursor of one list is a forgery in another.
+    settings: CryptSettings = request.app.state.resources.settings
+    message = b"cursor:" + request.url.path.encode(errors="replace") + b":" + position
+    return hmac.digest(settings.SECRET_KEY.encode(), message, hashlib.sha256)[:_SIGNATURE_BYTES]
+
+
+def _encode_cursor(request: Request, last_id: int) -> str:
+    position = last_id.to_bytes(_ID_BYTES)
+    return base64.urlsafe_b64encode(position + _signature(request, position)).decode()
+
+
+def _decode_cursor(request: Request, cursor: str) -> int:
+    try:
+        raw = base64.b64decode(cursor.encode("ascii"), altchars=b"-_", validate=True)
+    except ValueError:
+        raw = b""
+    position, signature = raw[:_ID_BYTES], raw[_ID_BYTES:]
+    if not hmac.compare_digest(signature, _signature(request, position)):
+        raise UnprocessableEntityException("Invalid cursor")
+    return int.from_bytes(position)
+
+
+async def _page_window(
+    request: Request,
+    page: Annotated[int | None, Query(ge=1, le=MAX_INT32, description="counted from 1 (default 1)")] = None,
+    items_per_page: Annotated[int | None, Query(ge=1, le=100, description="default 10")] = None,
+    limit: Annotated[int | None, Query(ge=1, le=100, description="switches to cursors; default 10")] = None,
+    cursor: Annotated[str | None, Query(max_length=100, description="`next_cursor` of the window before")] = None,
+) -> Window:
+    if limit is None and cursor is None:
+        return OffsetWindow(page=page or 1, items_per_page=items_per_page or 10)
+    if page is not None or items_per_page is not None:
+        raise UnprocessableEntityException("Use either page and items_per_page, or limit and cursor")
+    return CursorWindow(limit=limit or 10, after=None if cursor is None else _decode_cursor(request, cursor))
+
+
+PageWindow = Annotated[Window, Depends(_page_window)]
+
+
+def list_response(request: Request, window: Window, listed: Listed) -> dict[str, Any]:
+    """The answer's JSON keys for the kind of window that was asked for."""
+    if isinstance(window, OffsetWindow):
+        return {
+            "data": listed.rows,
+            "total_count": listed.total_count,
+            "has_more": listed.has_more,
+            "page": window.page,
+            "items_per_page": window.items_per_page,
+        }
+    next_cursor = _encode_cursor(request, listed.rows[-1].id) if listed.has_more else None
+    return {"data": listed.rows, "next_cursor": next_cursor, "has_more": listed.has_more}

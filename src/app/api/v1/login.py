@@ -1,0 +1,73 @@
+from datetime import timedelta
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Cookie, Depends, Response
+from fastapi.security import OAuth2PasswordRequestForm
+
+from app.api.dependencies import Crypt, Hasher, Lockout, Reads, Session
+from app.api.responses import errors
+from app.core.config import CryptSettings
+from app.core.db.crud_token_blacklist import crud_token_blacklist
+from app.core.exceptions.http_exceptions import RateLimitException, UnauthorizedException
+from app.core.schemas import Token
+from app.core.security import TokenType, create_token, decode_token, new_family
+from app.crud.crud_users import crud_users
+
+router = APIRouter(tags=["login"])
+
+REFRESH_TOKEN_COOKIE = "refresh_token"  # noqa: S105 - a name, not a secret
+RefreshTokenCookie = Annotated[str | None, Cookie(alias=REFRESH_TOKEN_COOKIE)]
+LoginForm = Annotated[OAuth2PasswordRequestForm, Depends()]
+
+
+def _issue_tokens(response: Response, subject: UUID, family: str, settings: CryptSettings) -> Token:
+    """A pair of tokens of the family: one in the answer's body, one in its cookie."""
+    response.set_cookie(
+        REFRESH_TOKEN_COOKIE,
+        create_token(subject, TokenType.REFRESH, family, settings),
+        max_age=int(timedelta(days=settings.REFRESH_TOKEN_EXPIRE_DAYS).total_seconds()),
+        httponly=True,
+        secure=settings.REFRESH_TOKEN_COOKIE_SECURE,
+        samesite=settings.REFRESH_TOKEN_COOKIE_SAMESITE,
+    )
+    response.headers["Cache-Control"] = "no-store"
+    return Token(access_token=create_token(subject, TokenType.ACCESS, family, settings), token_type="bearer")  # noqa: S106
+
+
+@router.post("/login", responses=errors(401, 429))
+async def login_for_access_token(
+    response: Response, form: LoginForm, reads: Reads, hasher: Hasher, lockout: Lockout, settings: Crypt
+) -> Token:
+    credentials = await crud_users.read_credentials(reads, form.username)
+    account = str(credentials.user.uuid) if credentials else form.username
+    if seconds := await lockout.seconds_left(account):
+        raise RateLimitException("Too many failed logins.", headers={"Retry-After": str(seconds)})
+    matches = await hasher.verify(form.password, credentials.hashed_password if credentials else None)
+    if credentials is None or not matches:
+        await lockout.record_failure(account)
+        raise UnauthorizedException("Wrong username, email or password.")
+    await lockout.clear(account)
+    return _issue_tokens(response, credentials.user.uuid, new_family(), settings)
+
+
+@router.post("/refresh", responses=errors(401))
+async def refresh_access_token(
+    response: Response, db: Session, reads: Reads, settings: Crypt, refresh_token: RefreshTokenCookie = None
+) -> Token:
+    if refresh_token is None:
+        raise UnauthorizedException("Refresh token missing.")
+    claims = decode_token(refresh_token, TokenType.REFRESH, settings)
+    user = await crud_users.read_by_session(reads, claims) if claims else None
+    if claims is None or user is None:
+        raise UnauthorizedException("Invalid refresh token.")
+    since_first_use = await crud_token_blacklist.retire(db, claims)
+    stolen = since_first_use is not None and since_first_use > timedelta(
+        seconds=settings.REFRESH_TOKEN_REUSE_GRACE_SECONDS
+    )
+    if stolen:
+        await crud_token_blacklist.end_family(db, claims.family, settings)
+    await db.commit()
+    if stolen:
+        raise UnauthorizedException("Invalid refresh token.")
+    return _issue_tokens(response, user.uuid, claims.family, settings)

@@ -1,0 +1,48 @@
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from app.api.dependencies import PathId, PathTier, PathTierName, Reads, Session, Superuser
+from app.api.paginated import CursorListResponse, PageWindow, PaginatedListResponse, list_response
+from app.api.responses import errors
+from app.core.schemas import Message
+from app.crud.crud_rate_limit import crud_rate_limits
+from app.schemas.rate_limit import RateLimitCreate, RateLimitCreateInternal, RateLimitRead, RateLimitUpdate
+
+router = APIRouter(prefix="/tier/{tier_name}", tags=["rate limits"])
+
+
+@router.post("/rate_limit", status_code=201, responses=errors(401, 403, 404))
+async def write_rate_limit(superuser: Superuser, tier: PathTier, values: RateLimitCreate, db: Session) -> RateLimitRead:
+    rule = RateLimitCreateInternal(**values.model_dump(exclude_unset=True), tier_id=tier.id)
+    return await crud_rate_limits.add(db, rule, RateLimitRead)
+
+
+@router.get(
+    "/rate_limits",
+    response_model=PaginatedListResponse[RateLimitRead] | CursorListResponse[RateLimitRead],
+    responses=errors(404),
+)
+async def read_rate_limits(
+    request: Request, tier_name: PathTierName, reads: Reads, window: PageWindow
+) -> dict[str, Any]:
+    return list_response(request, window, await crud_rate_limits.read_page(reads, window, tier_name))
+
+
+@router.get("/rate_limit/{id}", responses=errors(404))
+async def read_rate_limit(tier_name: PathTierName, id: PathId, reads: Reads) -> RateLimitRead:
+    return await crud_rate_limits.read(reads, tier_name, id)
+
+
+@router.patch("/rate_limit/{id}", responses=errors(401, 403, 404))
+async def patch_rate_limit(
+    superuser: Superuser, tier: PathTier, id: PathId, values: RateLimitUpdate, db: Session
+) -> Message:
+    await crud_rate_limits.change(db, values, id=id, tier_id=tier.id)
+    return Message(message="Rate Limit updated")
+
+
+@router.delete("/rate_limit/{id}", responses=errors(401, 403, 404))
+async def erase_rate_limit(superuser: Superuser, tier: PathTier, id: PathId, db: Session) -> Message:
+    await crud_rate_limits.remove(db, id=id, tier_id=tier.id)
+    return Message(message="Rate Limit deleted")

@@ -1,0 +1,41 @@
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Request
+
+from app.api.dependencies import Reads, Session, Superuser
+from app.api.paginated import CursorListResponse, PageWindow, PaginatedListResponse, list_response
+from app.api.responses import errors
+from app.core.schemas import Message, Text
+from app.crud.crud_tier import crud_tiers
+from app.schemas.tier import TierCreate, TierCreateInternal, TierRead, TierUpdate
+
+router = APIRouter(tags=["tiers"])
+
+TierNameInPath = Annotated[Text, Path(alias="name")]
+
+
+@router.post("/tier", status_code=201, responses=errors(401, 403))
+async def write_tier(superuser: Superuser, values: TierCreate, db: Session) -> TierRead:
+    return await crud_tiers.add(db, TierCreateInternal(**values.model_dump()), TierRead)
+
+
+@router.get("/tiers", response_model=PaginatedListResponse[TierRead] | CursorListResponse[TierRead])
+async def read_tiers(request: Request, reads: Reads, window: PageWindow) -> dict[str, Any]:
+    return list_response(request, window, await crud_tiers.read_page(reads, window))
+
+
+@router.get("/tier/{name}", responses=errors(404))
+async def read_tier(name: TierNameInPath, reads: Reads) -> TierRead:
+    return await crud_tiers.read(reads, name)
+
+
+@router.patch("/tier/{name}", responses=errors(401, 403, 404))
+async def patch_tier(superuser: Superuser, name: TierNameInPath, values: TierUpdate, db: Session) -> Message:
+    await crud_tiers.change(db, values, name=name)
+    return Message(message="Tier updated")
+
+
+@router.delete("/tier/{name}", responses=errors(401, 403, 404))
+async def erase_tier(superuser: Superuser, name: TierNameInPath, db: Session) -> Message:
+    await crud_tiers.remove(db, name=name)
+    return Message(message="Tier deleted")

@@ -1,0 +1,93 @@
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from app.api.dependencies import (
+    CurrentUser,
+    Hasher,
+    PathUser,
+    PathUsername,
+    Reads,
+    SelfUser,
+    Session,
+    Superuser,
+)
+from app.api.paginated import CursorListResponse, PageWindow, PaginatedListResponse, list_response
+from app.api.responses import errors
+from app.api.usernames import refuse_reserved
+from app.core.schemas import Message
+from app.crud.crud_rate_limit import crud_rate_limits
+from app.crud.crud_users import StoredUser, crud_users
+from app.schemas.rate_limit import UserReadWithRateLimits
+from app.schemas.user import (
+    UserCreate,
+    UserCreateInternal,
+    UserRead,
+    UserReadWithTier,
+    UserTierUpdate,
+    UserUpdate,
+)
+
+router = APIRouter(tags=["users"])
+
+
+@router.get("/user/me", include_in_schema=False, response_model=UserRead)
+@router.get("/user/me/", response_model=UserRead, responses=errors(401))
+async def read_users_me(current_user: CurrentUser) -> StoredUser:
+    return current_user
+
+
+@router.get("/user/{username}", response_model=UserRead, responses=errors(404))
+async def read_user(user: PathUser) -> StoredUser:
+    return user
+
+
+@router.get("/users", response_model=PaginatedListResponse[UserRead] | CursorListResponse[UserRead])
+async def read_users(request: Request, reads: Reads, window: PageWindow) -> dict[str, Any]:
+    return list_response(request, window, await crud_users.read_page(reads, window))
+
+
+@router.post("/user", status_code=201)
+async def write_user(request: Request, values: UserCreate, db: Session, hasher: Hasher) -> UserRead:
+    refuse_reserved(request, values.username)
+    hashed_password = await hasher.hash(values.password)
+    user = UserCreateInternal(**values.model_dump(exclude={"password"}), hashed_password=hashed_password)
+    return await crud_users.add(db, user, UserRead)
+
+
+@router.patch("/user/{username}", responses=errors(401, 403, 404))
+async def patch_user(request: Request, user: SelfUser, values: UserUpdate, db: Session) -> Message:
+    if values.username:
+        refuse_reserved(request, values.username)
+    await crud_users.change(db, values, id=user.id, is_deleted=False)
+    return Message(message="User updated")
+
+
+@router.delete("/user/{username}", responses=errors(401, 403, 404))
+async def erase_user(user: SelfUser, db: Session) -> Message:
+    await crud_users.hide(db, id=user.id)
+    return Message(message="User deleted")
+
+
+@router.delete("/db_user/{username}", responses=errors(401, 403, 404))
+async def erase_db_user(username: PathUsername, superuser: Superuser, db: Session) -> Message:
+    await crud_users.remove(db, username=username)
+    return Message(message="User deleted from the database")
+
+
+@router.get("/user/{username}/rate_limits", response_model=UserReadWithRateLimits, responses=errors(401, 403, 404))
+async def read_user_rate_limits(superuser: Superuser, user: PathUser, reads: Reads) -> UserReadWithRateLimits:
+    rules = await crud_rate_limits.read_all_of_tier(reads, user.tier_id) if user.tier_id else []
+    public = UserRead.model_validate(user)
+    return UserReadWithRateLimits(**public.model_dump(), tier_rate_limits=rules)
+
+
+@router.get("/user/{username}/tier", responses=errors(404))
+async def read_user_tier(username: PathUsername, reads: Reads) -> UserReadWithTier | None:
+    return await crud_users.read_with_tier(reads, username)
+
+
+@router.patch("/user/{username}/tier", responses=errors(401, 403, 404))
+async def patch_user_tier(superuser: Superuser, user: PathUser, values: UserTierUpdate, db: Session) -> Message:
+    await crud_users.change(db, values, id=user.id, is_deleted=False)
+    return Message(message=f"User {user.name} Tier updated")

@@ -1,0 +1,222 @@
+"""The settings, one class a feature.
+
+`Settings` is composed by inheritance: leave a class out and its feature is off: nothing of it is opened.
+Every value comes from the environment first and from `src/.env` second.
+"""
+
+import secrets
+from enum import StrEnum
+from ipaddress import ip_network
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, PositiveInt
+from sqlalchemy.engine import URL
+
+from app.core.settings_base import CommaSeparated, ConfigurationError, SettingsBase, load
+
+__all__ = ["ConfigurationError", "Settings", "settings"]
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+RedisDatabase = Annotated[int, Field(ge=0)]
+Secret = Annotated[str, Field(repr=False)]
+
+
+def _check_networks(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        ip_network(value, strict=False)
+    return values
+
+
+def redis_url(host: str, port: int, password: str, database: int, tls: bool) -> str:
+    """The address in the form that redis-py and arq read, any character of the password quoted."""
+    url = URL.create("rediss" if tls else "redis", "", password or None, host, port, str(database))
+    return url.render_as_string(hide_password=False)
+
+
+class EnvironmentOption(StrEnum):
+    """Where the application runs; decides who may see the docs and which settings are too weak."""
+
+    LOCAL = "local"
+    STAGING = "staging"
+    PRODUCTION = "production"
+
+
+class AppSettings(SettingsBase):
+    """What the application says about itself, and the limits it sets to every request."""
+
+    APP_NAME: str = "FastAPI app"
+    APP_DESCRIPTION: str | None = None
+    APP_VERSION: str = "0.1.0"
+    LICENSE_NAME: str | None = None
+    CONTACT_NAME: str | None = None
+    CONTACT_EMAIL: str | None = None
+    CORS_ORIGINS: CommaSeparated = ()
+    ALLOWED_HOSTS: CommaSeparated = ("*",)
+    TRUSTED_PROXIES: Annotated[CommaSeparated, AfterValidator(_check_networks)] = ("127.0.0.1", "::1")
+    MAX_REQUEST_BODY_BYTES: PositiveInt = 1024 * 1024
+    LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
+    LOG_FORMAT: Literal["text", "json"] = "text"
+
+
+class CryptSettings(SettingsBase):
+    """Tokens, the cookie that carries the refresh token, and the lock against guessing passwords."""
+
+    SECRET_KEY: Secret = Field(default_factory=lambda: secrets.token_urlsafe(48))
+    ALGORITHM: Literal["HS256", "HS384", "HS512"] = "HS256"
+    ACCESS_TOKEN_EXPIRE_MINUTES: PositiveInt = 30
+    REFRESH_TOKEN_EXPIRE_DAYS: PositiveInt = 7
+    REFRESH_TOKEN_REUSE_GRACE_SECONDS: Annotated[int, Field(ge=0)] = 5
+    REFRESH_TOKEN_COOKIE_SECURE: bool = True
+    REFRESH_TOKEN_COOKIE_SAMESITE: Literal["lax", "strict", "none"] = "lax"  # noqa: S105 - not a password
+    PASSWORD_HASH_ROUNDS: Annotated[int, Field(ge=4, le=20)] = 12
+    LOGIN_MAX_FAILURES: PositiveInt = 5
+    LOGIN_LOCKOUT_SECONDS: PositiveInt = 300
+
+
+class PostgresSettings(SettingsBase):
+    """The database and its connection pool (sizes are per process)."""
+
+    POSTGRES_USER: str = "postgres"
+    POSTGRES_PASSWORD: Secret = "postgres"  # noqa: S105 - the public default, refused outside local
+    POSTGRES_SERVER: str = "localhost"
+    POSTGRES_PORT: Port = 5432
+    POSTGRES_DB: str = "postgres"
+    DATABASE_POOL_SIZE: PositiveInt = 10
+    DATABASE_MAX_OVERFLOW: Annotated[int, Field(ge=0)] = 10
+    DATABASE_PGBOUNCER: bool = False
+
+    @property
+    def POSTGRES_URL(self) -> str:
+        """The address for SQLAlchemy's asyncpg dialect, any character of the password quoted."""
+        url = URL.create(
+            "postgresql+asyncpg",
+            username=self.POSTGRES_USER,
+            password=self.POSTGRES_PASSWORD,
+            host=self.POSTGRES_SERVER,
+            port=self.POSTGRES_PORT,
+            database=self.POSTGRES_DB,
+        )
+        return url.render_as_string(hide_password=False)
+
+
+class FirstUserSettings(SettingsBase):
+    """The account and the tier that the scripts create."""
+
+    ADMIN_NAME: str = "Admin"
+    ADMIN_EMAIL: str = "admin@example.com"
+    ADMIN_USERNAME: str = "admin"
+    ADMIN_PASSWORD: Secret = "change-this-password"  # noqa: S105 - the public default, refused outside local
+    TIER_NAME: str = "free"
+
+
+class TestSettings(SettingsBase):
+    """The account that tests of your own may use."""
+
+    __test__ = False
+
+    TEST_NAME: str = "Tester User"
+    TEST_EMAIL: str = "test@tester.com"
+    TEST_USERNAME: str = "testeruser"
+    TEST_PASSWORD: Secret = "Str1ng$t"  # noqa: S105 - published in the README
+
+
+class RedisCacheSettings(SettingsBase):
+    """Where answers are cached."""
+
+    REDIS_CACHE_HOST: str = "localhost"
+    REDIS_CACHE_PORT: Port = 6379
+    REDIS_CACHE_PASSWORD: Secret = ""
+    REDIS_CACHE_DB: RedisDatabase = 0
+    REDIS_CACHE_SSL: bool = False
+
+    @property
+    def REDIS_CACHE_URL(self) -> str:
+        return redis_url(
+            self.REDIS_CACHE_HOST,
+            self.REDIS_CACHE_PORT,
+            self.REDIS_CACHE_PASSWORD,
+            self.REDIS_CACHE_DB,
+            self.REDIS_CACHE_SSL,
+        )
+
+
+class ClientSideCacheSettings(SettingsBase):
+    """How long browsers and proxies may keep public answers, in seconds."""
+
+    CLIENT_CACHE_MAX_AGE: Annotated[int, Field(ge=0)] = 60
+
+
+class RedisQueueSettings(SettingsBase):
+    """Where tasks wait for a worker, and how they are run (times in seconds)."""
+
+    REDIS_QUEUE_HOST: str = "localhost"
+    REDIS_QUEUE_PORT: Port = 6379
+    REDIS_QUEUE_PASSWORD: Secret = ""
+    REDIS_QUEUE_DB: RedisDatabase = 0
+    REDIS_QUEUE_SSL: bool = False
+    TASK_MAX_TRIES: PositiveInt = 5
+    TASK_TIMEOUT_SECONDS: PositiveInt = 30
+    TASK_RESULT_TTL_SECONDS: PositiveInt = 3600
+
+    @property
+    def REDIS_QUEUE_URL(self) -> str:
+        return redis_url(
+            self.REDIS_QUEUE_HOST,
+            self.REDIS_QUEUE_PORT,
+            self.REDIS_QUEUE_PASSWORD,
+            self.REDIS_QUEUE_DB,
+            self.REDIS_QUEUE_SSL,
+        )
+
+
+class RedisRateLimiterSettings(SettingsBase):
+    """Where admissions are counted, and what happens while that place is away."""
+
+    REDIS_RATE_LIMIT_HOST: str = "localhost"
+    REDIS_RATE_LIMIT_PORT: Port = 6379
+    REDIS_RATE_LIMIT_PASSWORD: Secret = ""
+    REDIS_RATE_LIMIT_DB: RedisDatabase = 0
+    REDIS_RATE_LIMIT_SSL: bool = False
+    RATE_LIMIT_FAIL_OPEN: bool = True
+
+    @property
+    def REDIS_RATE_LIMIT_URL(self) -> str:
+        return redis_url(
+            self.REDIS_RATE_LIMIT_HOST,
+            self.REDIS_RATE_LIMIT_PORT,
+            self.REDIS_RATE_LIMIT_PASSWORD,
+            self.REDIS_RATE_LIMIT_DB,
+            self.REDIS_RATE_LIMIT_SSL,
+        )
+
+
+class DefaultRateLimitSettings(SettingsBase):
+    """The limit of callers without a rule of their own: requests, and seconds they count for."""
+
+    DEFAULT_RATE_LIMIT_LIMIT: PositiveInt = 10
+    DEFAULT_RATE_LIMIT_PERIOD: PositiveInt = 3600
+
+
+class EnvironmentSettings(SettingsBase):
+    """Where the application runs."""
+
+    ENVIRONMENT: EnvironmentOption = EnvironmentOption.LOCAL
+
+
+class Settings(
+    AppSettings,
+    CryptSettings,
+    PostgresSettings,
+    FirstUserSettings,
+    TestSettings,
+    RedisCacheSettings,
+    ClientSideCacheSettings,
+    RedisQueueSettings,
+    RedisRateLimiterSettings,
+    DefaultRateLimitSettings,
+    EnvironmentSettings,
+):
+    """Everything; take a base class out to switch its feature off."""
+
+
+settings = load(Settings)

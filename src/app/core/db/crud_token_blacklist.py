@@ -1,0 +1,64 @@
+"""How tokens die: by a digest in `token_blacklist`, of one retired refresh token or of a whole family."""
+
+from datetime import UTC, datetime, timedelta
+
+from fastcrud import FastCRUD
+from pydantic import BaseModel
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core.config import CryptSettings
+from app.core.db.token_blacklist import TokenBlacklist
+from app.core.security import TokenClaims, TokenType, digest, token_lifetime
+
+
+class TokenBlacklistCreate(BaseModel):
+    """A dead token or family, by digest, and when its entry may be forgotten."""
+
+    token: str
+    expires_at: datetime
+
+
+class TokenBlacklistUpdate(BaseModel):
+    """Entries do not change."""
+
+
+class TokenBlacklistRead(TokenBlacklistCreate):
+    """An entry as it is stored."""
+
+    id: int
+
+
+class CRUDTokenBlacklist(
+    FastCRUD[
+        TokenBlacklist,
+        TokenBlacklistCreate,
+        TokenBlacklistUpdate,
+        TokenBlacklistUpdate,
+        TokenBlacklistUpdate,
+        TokenBlacklistRead,
+    ]
+):
+    """None of its methods commits."""
+
+    async def end_family(self, db: AsyncSession, family: str, settings: CryptSettings) -> None:
+        """Kills every token of the session, those that are not issued yet included."""
+        expires_at = datetime.now(UTC) + token_lifetime(TokenType.REFRESH, settings)
+        entry = insert(TokenBlacklist).values(token=digest(family), expires_at=expires_at)
+        await db.execute(entry.on_conflict_do_nothing())
+
+    async def retire(self, db: AsyncSession, claims: TokenClaims) -> timedelta | None:
+        """Marks a refresh token as used.
+
+        Returns None on its first use, else how long ago that was. Of two simultaneous uses exactly one is the first.
+        """
+        digested = digest(claims.jti)
+        entry = insert(TokenBlacklist).values(token=digested, expires_at=claims.expires_at)
+        if await db.scalar(entry.on_conflict_do_nothing().returning(TokenBlacklist.id)) is not None:
+            return None
+        since_first_use = func.clock_timestamp() - TokenBlacklist.created_at
+        return await db.scalar(select(since_first_use).where(TokenBlacklist.token == digested))
+
+
+crud_token_blacklist = CRUDTokenBlacklist(TokenBlacklist)

@@ -1,0 +1,13 @@
+"""Errors in the use of the `cache` decorator, raised where it is applied."""
+
+
+class CacheIdentificationInferenceError(Exception):
+    """The resource id cannot be told from the endpoint's parameters."""
+
+
+class InvalidRequestError(Exception):
+    """The decorator was given options that its endpoint's HTTP method cannot use."""
+
+
+class MissingClientError(Exception):
+    """The cache was asked for before the application opened it."""

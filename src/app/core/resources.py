@@ -1,0 +1,53 @@
+"""What a process holds open while it runs, web application and worker alike."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from arq import ArqRedis
+from redis.asyncio import Redis
+
+from app.core.config import (
+    CryptSettings,
+    PostgresSettings,
+    RedisCacheSettings,
+    RedisQueueSettings,
+    RedisRateLimiterSettings,
+)
+from app.core.db.database import Database, open_database
+from app.core.security import PasswordHasher, open_password_hasher
+from app.core.settings_base import SettingsBase
+from app.core.utils.cache import open_cache
+from app.core.utils.queue import open_queue
+from app.core.utils.rate_limit import open_rate_limiter
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """Each part is None when the settings leave its class out."""
+
+    settings: SettingsBase
+    password_hasher: PasswordHasher | None
+    database: Database | None
+    cache: Redis | None
+    queue: ArqRedis | None
+    rate_limiter: Redis | None
+
+
+@asynccontextmanager
+async def open_resources(settings: SettingsBase) -> AsyncIterator[Resources]:
+    """Opens what the settings ask for and closes it in reverse."""
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        yield Resources(
+            settings=settings,
+            password_hasher=(
+                await enter(open_password_hasher(settings)) if isinstance(settings, CryptSettings) else None
+            ),
+            database=await enter(open_database(settings)) if isinstance(settings, PostgresSettings) else None,
+            cache=await enter(open_cache(settings)) if isinstance(settings, RedisCacheSettings) else None,
+            queue=await enter(open_queue(settings)) if isinstance(settings, RedisQueueSettings) else None,
+            rate_limiter=(
+                await enter(open_rate_limiter(settings)) if isinstance(settings, RedisRateLimiterSettings) else None
+            ),
+        )

@@ -1,0 +1,163 @@
+"""What every settings class shares: where values come from, and which values may not leave a developer's machine."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, LiteralString, Self, TypeVar
+
+from dotenv.parser import parse_stream
+from pydantic import BeforeValidator, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+ENV_FILE = Path(__file__).resolve().parents[2] / ".env"
+MINIMUM_SECRET_BYTES = 32
+MINIMUM_HASH_ROUNDS = 10
+_ONLY_A_COMMENT = re.compile(r"[^=]*=[ \t]*#")
+
+PUBLISHED_PASSWORDS = frozenset({"your_password", "change-this-password", "postgres", "1234", "Str1ng$t"})
+PUBLISHED_SECRETS = frozenset({"change-this-secret-key-openssl-rand-hex-32"})
+"""Values that stand in the example file, the README or the code: anybody can read them."""
+
+
+class ConfigurationError(SystemExit):
+    """The configuration cannot be used; the text has one line a problem, each naming a variable and its mend.
+
+    Nobody can go on from here: the process ends with this text and status 1, not with a traceback.
+    """
+
+
+def _split(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+
+
+def read_env_file(path: Path) -> dict[str, str]:
+    """The file's variables that have a value.
+
+    A comment behind an empty value (`NAME= # a hint`) is a comment, which python-dotenv takes for the value; and `${…}`
+    in a password is a part of the password.
+    """
+    if not path.is_file():
+        return {}
+    with path.open(encoding="utf-8") as file:
+        bindings = list(parse_stream(file))
+    return {
+        binding.key: binding.value
+        for binding in bindings
+        if binding.key
+        and binding.value
+        and binding.value.strip()
+        and not _ONLY_A_COMMENT.match(binding.original.string)
+    }
+
+
+def _secret_key_problem(value: object) -> str | None:
+    if not value:
+        return "is not set, so that every start would end all sessions"
+    if value in PUBLISHED_SECRETS:
+        return "is the published example"
+    if len(str(value).encode()) < MINIMUM_SECRET_BYTES:
+        return f"is shorter than {MINIMUM_SECRET_BYTES} bytes"
+    return None
+
+
+def _password_problem(value: object) -> str | None:
+    if not value:
+        return "is not set, so that the default, which anybody can read, would be used"
+    return "is a published example" if value in PUBLISHED_PASSWORDS else None
+
+
+def _rounds_problem(value: object) -> str | None:
+    return (
+        f"is below {MINIMUM_HASH_ROUNDS}" if str(value).isdecimal() and int(str(value)) < MINIMUM_HASH_ROUNDS else None
+    )
+
+
+_UNSAFE: Mapping[str, tuple[Callable[[object], str | None], str]] = {
+    "SECRET_KEY": (_secret_key_problem, "set it to the output of `openssl rand -hex 32`"),
+    "ADMIN_PASSWORD": (_password_problem, "choose one of your own"),
+    "PASSWORD_HASH_ROUNDS": (_rounds_problem, "leave it out for 12"),
+    "POSTGRES_PASSWORD": (_password_problem, "set the password of your database"),
+}
+
+
+def _problem(kind: LiteralString, reason: str, location: tuple[int | str, ...]) -> InitErrorDetails:
+    error = PydanticCustomError(kind, "{reason}", {"reason": reason})
+    return InitErrorDetails(type=error, loc=location, input=None)
+
+
+class SettingsBase(BaseSettings):
+    """Reads the environment first, `src/.env` second; an empty value counts as missing."""
+
+    model_config = SettingsConfigDict(
+        env_ignore_empty=True, case_sensitive=True, extra="ignore", hide_input_in_errors=True, validate_default=True
+    )
+    env_file: ClassVar[Path] = ENV_FILE
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        from_file = read_env_file(cls.env_file)
+        known = {name: value for name, value in from_file.items() if name in settings_cls.model_fields}
+        return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=known)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _report_everything_at_once(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        unsafe = list(cls._unsafe_values(data))
+        try:
+            settings = handler(data)
+        except ValidationError as error:
+            faulty = [
+                _problem("setting", e["msg"], e["loc"]) for e in error.errors(include_input=False, include_url=False)
+            ]
+            raise ValidationError.from_exception_data(cls.__name__, [*faulty, *unsafe], hide_input=True) from None
+        if unsafe:
+            raise ValidationError.from_exception_data(cls.__name__, unsafe, hide_input=True)
+        return settings
+
+    @classmethod
+    def _unsafe_values(cls, data: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
+        environment = str(data.get("ENVIRONMENT") or "local")
+        if environment == "local" or "ENVIRONMENT" not in cls.model_fields:
+            return
+        for name, (find_problem, mend) in _UNSAFE.items():
+            problem = find_problem(data.get(name)) if name in cls.model_fields else None
+            if problem:
+                reason = f"{problem}, which ENVIRONMENT={environment} refuses: {mend}"
+                yield _problem("unsafe", reason, (name,))
+
+
+S = TypeVar("S", bound=SettingsBase)
+
+
+def describe(error: ValidationError) -> str:
+    """One line a problem, never with the value."""
+    return "\n".join(f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors())
+
+
+def load(settings_class: type[S]) -> S:
+    """The settings from the environment and `src/.env`.
+
+    Raises `ConfigurationError` with every problem at once.
+    """
+    try:
+        return settings_class()
+    except ValidationError as error:
+        where = f"Set these in the environment or in {SettingsBase.env_file}:"
+        raise ConfigurationError(f"The configuration cannot be used. {where}\n{describe(error)}") from None

@@ -1,0 +1,79 @@
+"""The composition root: builds the application from a router and the settings it is given."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Any, Protocol
+
+from fastapi import APIRouter, FastAPI
+
+from app.api.errors import install_error_handlers
+from app.api.usernames import literal_segments
+from app.core.config import AppSettings, ClientSideCacheSettings, CryptSettings, PostgresSettings
+from app.core.db.migrate import apply_migrations
+from app.core.logger import configure_logging
+from app.core.resources import open_resources
+from app.core.settings_base import SettingsBase
+from app.middleware.client_cache_middleware import ClientCacheMiddleware
+
+logger = logging.getLogger(__name__)
+
+
+class Lifespan(Protocol):
+    """A lifespan of the caller's own, as FastAPI takes it."""
+
+    def __call__(self, app: FastAPI) -> AbstractAsyncContextManager[Any]: ...
+
+
+def _lifespan(settings: SettingsBase, create_tables_on_start: bool, inner: Lifespan | None) -> Lifespan:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[Any]:
+        if isinstance(settings, AppSettings):
+            configure_logging(settings)
+        if isinstance(settings, CryptSettings) and "SECRET_KEY" not in settings.model_fields_set:
+            logger.warning("SECRET_KEY is not set: this start made a random one, and sessions end with it")
+        if create_tables_on_start and isinstance(settings, PostgresSettings):
+            await apply_migrations(settings)
+        async with AsyncExitStack() as stack:
+            app.state.resources = await stack.enter_async_context(open_resources(settings))
+            yield await stack.enter_async_context(inner(app)) if inner else None
+
+    return lifespan
+
+
+def _metadata(settings: AppSettings) -> dict[str, Any]:
+    # The OpenAPI document refuses an address that is none, such as the placeholder of a fresh .env.
+    email = settings.CONTACT_EMAIL if settings.CONTACT_EMAIL and "@" in settings.CONTACT_EMAIL else None
+    contact = {key: value for key, value in {"name": settings.CONTACT_NAME, "email": email}.items() if value}
+    return {
+        "title": settings.APP_NAME,
+        "description": settings.APP_DESCRIPTION or "",
+        "version": settings.APP_VERSION,
+        "contact": contact or None,
+        "license_info": {"name": settings.LICENSE_NAME} if settings.LICENSE_NAME else None,
+        "max_body_size": settings.MAX_REQUEST_BODY_BYTES,
+    }
+
+
+def create_application(
+    router: APIRouter,
+    settings: SettingsBase,
+    create_tables_on_start: bool = True,
+    *,
+    lifespan: Lifespan | None = None,
+    **kwargs: Any,
+) -> FastAPI:
+    """An application with the router's endpoints and what the settings switch on.
+
+    `create_tables_on_start` applies the committed migrations before the first request. A `lifespan` of your own runs
+    inside the application's; every other keyword goes to `FastAPI` and wins over what the settings say.
+    """
+    metadata = _metadata(settings) if isinstance(settings, AppSettings) else {}
+    app = FastAPI(**{"lifespan": _lifespan(settings, create_tables_on_start, lifespan), **metadata, **kwargs})
+    app.include_router(router)
+    app.state.settings = settings
+    app.state.reserved_usernames = literal_segments(app.routes)
+    install_error_handlers(app)
+    if isinstance(settings, ClientSideCacheSettings):
+        app.add_middleware(ClientCacheMiddleware, max_age=settings.CLIENT_CACHE_MAX_AGE)
+    return app

@@ -1,0 +1,29 @@
+"""How every Redis client of this project is made: bounded waiting, no surprises after an outage."""
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+TIMEOUT_SECONDS = 0.2
+MAX_CONNECTIONS = 50
+
+
+def create_pool(url: str, timeout: float = TIMEOUT_SECONDS) -> BlockingConnectionPool:
+    """A pool that connects on first use.
+
+    A connection that the server closed is replaced once, silently; nothing waits for longer than `timeout` seconds.
+    """
+    return BlockingConnectionPool.from_url(
+        url,
+        max_connections=MAX_CONNECTIONS,
+        timeout=timeout,
+        socket_timeout=timeout,
+        socket_connect_timeout=timeout,
+        retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
+    )
+
+
+def create_redis(url: str) -> Redis:
+    """A client that owns its pool: closing it closes the connections."""
+    return Redis.from_pool(create_pool(url))

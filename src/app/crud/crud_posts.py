@@ -1,0 +1,40 @@
+"""Posts of one author; whose they are is part of every condition."""
+
+from sqlalchemy import and_, bindparam, select
+
+from app.core.db.database import Database
+from app.core.exceptions.data_exceptions import RowNotFoundError
+from app.crud.crud_base import CRUDBase
+from app.crud.helper import Listed, Listing, Parent, Window, columns, visible
+from app.models.post import Post
+from app.models.user import User
+from app.schemas.post import PostCreateInternal, PostDelete, PostRead, PostUpdate, PostUpdateInternal
+
+_AUTHOR = select(User.id).where(User.username == bindparam("username"), visible(User))
+_BY_AUTHOR = (
+    select(*columns(Post, PostRead))
+    .select_from(User)
+    .outerjoin(Post, and_(Post.created_by_user_id == User.id, Post.id == bindparam("id"), visible(Post)))
+    .where(User.username == bindparam("username"), visible(User))
+)
+_LISTING = Listing(Post, PostRead, parent=Parent(_AUTHOR, Post.created_by_user_id, "User"), newest_first=True)
+
+
+class CRUDPost(CRUDBase[Post, PostCreateInternal, PostUpdate, PostUpdateInternal, PostDelete, PostRead]):
+    """Posts that are not softly deleted, unless a method says otherwise."""
+
+    entity = "Post"
+
+    async def read(self, database: Database, username: str, post_id: int) -> PostRead:
+        row = await database.fetch_one(_BY_AUTHOR, {"username": username, "id": post_id})
+        if row is None:
+            raise RowNotFoundError("User")
+        if row.id is None:
+            raise RowNotFoundError(self.entity)
+        return PostRead.model_validate(row)
+
+    async def read_page(self, database: Database, window: Window, username: str) -> Listed:
+        return await _LISTING.fetch(database, window, {"username": username})
+
+
+crud_posts = CRUDPost(Post)

@@ -1,0 +1,101 @@
+"""Users, and the one question every request with a token asks."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, bindparam, exists, or_, select
+
+from app.core.db.database import Database
+from app.core.db.token_blacklist import TokenBlacklist
+from app.core.exceptions.data_exceptions import RowNotFoundError
+from app.core.security import TokenClaims, digest
+from app.crud.crud_base import CRUDBase
+from app.crud.helper import Listed, Listing, Window, columns, visible
+from app.models.tier import Tier
+from app.models.user import User
+from app.schemas.user import (
+    UserCreateInternal,
+    UserDelete,
+    UserRead,
+    UserReadWithTier,
+    UserUpdate,
+    UserUpdateInternal,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredUser:
+    """A user as the code passes it on; without the password's hash."""
+
+    id: int
+    uuid: UUID
+    name: str
+    username: str
+    email: str
+    profile_image_url: str
+    tier_id: int | None
+    is_superuser: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a login is checked against."""
+
+    user: StoredUser
+    hashed_password: str
+
+
+_COLUMNS = [getattr(User, name) for name in StoredUser.__dataclass_fields__]
+_BY_USERNAME = select(*_COLUMNS).where(User.username == bindparam("username"), visible(User))
+_FOR_LOGIN = select(*_COLUMNS, User.hashed_password).where(
+    or_(User.username == bindparam("identifier"), User.email == bindparam("identifier")), visible(User)
+)
+_BY_SESSION = select(*_COLUMNS).where(
+    User.uuid == bindparam("uuid"), visible(User), ~exists().where(TokenBlacklist.token == bindparam("family"))
+)
+_WITH_TIER = (
+    select(*columns(User, UserRead), Tier.name.label("tier_name"), Tier.created_at.label("tier_created_at"))
+    .outerjoin(Tier, User.tier_id == Tier.id)
+    .where(User.username == bindparam("username"), visible(User))
+)
+_LISTING = Listing(User, UserRead)
+
+
+def _stored(row: Row[Any]) -> StoredUser:
+    return StoredUser(*row[: len(_COLUMNS)])
+
+
+class CRUDUser(CRUDBase[User, UserCreateInternal, UserUpdate, UserUpdateInternal, UserDelete, UserRead]):
+    """Users that are not softly deleted, unless a method says otherwise."""
+
+    entity = "User"
+
+    async def read(self, database: Database, username: str) -> StoredUser:
+        row = await database.fetch_one(_BY_USERNAME, {"username": username})
+        if row is None:
+            raise RowNotFoundError(self.entity)
+        return _stored(row)
+
+    async def read_page(self, database: Database, window: Window) -> Listed:
+        return await _LISTING.fetch(database, window)
+
+    async def read_credentials(self, database: Database, identifier: str) -> Credentials | None:
+        """By username or email; emails are the same in any case."""
+        row = await database.fetch_one(_FOR_LOGIN, {"identifier": identifier.lower()})
+        return Credentials(_stored(row), row.hashed_password) if row else None
+
+    async def read_by_session(self, database: Database, claims: TokenClaims) -> StoredUser | None:
+        """The token's user; None if the session or the user is dead. One round trip."""
+        row = await database.fetch_one(_BY_SESSION, {"uuid": claims.subject, "family": digest(claims.family)})
+        return _stored(row) if row else None
+
+    async def read_with_tier(self, database: Database, username: str) -> UserReadWithTier | None:
+        """The user together with its tier; None if it has none."""
+        row = await database.fetch_one(_WITH_TIER, {"username": username})
+        if row is None:
+            raise RowNotFoundError(self.entity)
+        return UserReadWithTier.model_validate(row, from_attributes=True) if row.tier_name is not None else None
+
+
+crud_users = CRUDUser(User)

@@ -1,0 +1,136 @@
+"""Lists with a bounded cost: one prepared statement a window, one round trip."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+from sqlalchemy import ColumnElement, Row, Select, bindparam, func, literal, select, true
+from sqlalchemy.orm import InstrumentedAttribute
+
+from app.core.db.database import Base, Database, Parameters
+from app.core.exceptions.data_exceptions import RowNotFoundError
+
+
+@dataclass(frozen=True, slots=True)
+class OffsetWindow:
+    """The rows of one page, counted from 1."""
+
+    page: int
+    items_per_page: int
+
+    @property
+    def offset(self) -> int:
+        return (self.page - 1) * self.items_per_page
+
+
+@dataclass(frozen=True, slots=True)
+class CursorWindow:
+    """The next `limit` rows behind the one with the id `after`; None starts at the first."""
+
+    limit: int
+    after: int | None
+
+
+Window = OffsetWindow | CursorWindow
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A window's rows; `total_count` only where pages were asked for."""
+
+    rows: Sequence[Row[Any]]
+    has_more: bool
+    total_count: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """Whose rows are listed: the query for its id, the column that refers to it, and what it is called."""
+
+    query: Select[int]
+    reference: InstrumentedAttribute[int]
+    name: str
+
+
+def columns(model: type[Base], schema: type[BaseModel]) -> list[ColumnElement[Any]]:
+    """The model's columns that the schema has, in the schema's order."""
+    return [getattr(model, name) for name in schema.model_fields]
+
+
+def visible(model: type[Base]) -> ColumnElement[bool]:
+    """The condition that hides softly deleted rows, where the model has such."""
+    return getattr(model, "is_deleted").is_(False) if hasattr(model, "is_deleted") else true()  # noqa: B009 - optional
+
+
+class Listing:
+    """All visible rows of a model, or of one parent's, in the order of their ids."""
+
+    def __init__(
+        self,
+        model: type[Base],
+        schema: type[BaseModel],
+        *,
+        parent: Parent | None = None,
+        newest_first: bool = False,
+    ) -> None:
+        self._parent = parent
+        self._id: InstrumentedAttribute[int] = getattr(model, "id")  # noqa: B009 - every model has one
+        self._newest_first = newest_first
+        self._owner = (parent.query if parent else select(literal(1).label("id"))).cte("owner")
+        self._condition = visible(model)
+        if parent:
+            self._condition &= parent.reference == self._owner.c.id
+        self._rows = select(*columns(model, schema)).where(self._condition)
+        self._by_offset = self._offset_statement()
+        self._from_start = self._window_statement(self._rows)
+        after = bindparam("after", type_=self._id.type)
+        self._from_cursor = self._window_statement(
+            self._rows.where(self._id < after if newest_first else self._id > after)
+        )
+
+    async def fetch(self, database: Database, window: Window, parameters: Parameters | None = None) -> Listed:
+        """The window's rows.
+
+        Raises `RowNotFoundError` where the parent does not exist.
+        """
+        if isinstance(window, OffsetWindow):
+            return await self._fetch_page(database, window, parameters or {})
+        return await self._fetch_from_cursor(database, window, parameters or {})
+
+    async def _fetch_page(self, database: Database, window: OffsetWindow, parameters: Parameters) -> Listed:
+        bounds = {"limit": window.items_per_page, "offset": window.offset}
+        rows = await self._fetch(database, self._by_offset, {**parameters, **bounds})
+        total: int = rows[0].total_count
+        shown = self._without_empty(rows)
+        return Listed(rows=shown, has_more=window.offset + len(shown) < total, total_count=total)
+
+    async def _fetch_from_cursor(self, database: Database, window: CursorWindow, parameters: Parameters) -> Listed:
+        bounds = {"limit": window.limit + 1, "offset": 0}
+        if window.after is None:
+            rows = await self._fetch(database, self._from_start, {**parameters, **bounds})
+        else:
+            rows = await self._fetch(database, self._from_cursor, {**parameters, **bounds, "after": window.after})
+        shown = self._without_empty(rows)
+        return Listed(rows=shown[: window.limit], has_more=len(shown) > window.limit)
+
+    async def _fetch(self, database: Database, statement: Select[Any], parameters: Parameters) -> Sequence[Row[Any]]:
+        rows = await database.fetch_all(statement, parameters)
+        if not rows and self._parent:
+            raise RowNotFoundError(self._parent.name)
+        return rows
+
+    @staticmethod
+    def _without_empty(rows: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
+        # The outer join answers an empty window with one row of nulls: it tells the parent from nothing.
+        return rows if rows and rows[0].id is not None else []
+
+    def _offset_statement(self) -> Select[Any]:
+        total = select(func.count().label("total_count")).where(self._condition).select_from(self._id.table).lateral()
+        return self._window_statement(self._rows).add_columns(total.c.total_count).join(total, true())
+
+    def _window_statement(self, rows: Select[Any]) -> Select[Any]:
+        order = self._id.desc() if self._newest_first else self._id.asc()
+        window = rows.order_by(order).limit(bindparam("limit")).offset(bindparam("offset")).lateral("listed")
+        outer_order = window.c.id.desc() if self._newest_first else window.c.id.asc()
+        return select(*window.c).select_from(self._owner.outerjoin(window, true())).order_by(outer_order)

@@ -1,0 +1,1 @@
+"""One module an entity. Alembic finds every module of this package by itself."""

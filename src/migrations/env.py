@@ -1,0 +1,54 @@
+"""Where Alembic starts: which tables there should be, and how to reach the database."""
+
+import asyncio
+import importlib
+import pkgutil
+from logging.config import fileConfig
+
+from alembic import context
+from sqlalchemy import Connection, pool
+
+import app.models
+from app.core.config import settings
+from app.core.db import token_blacklist  # noqa: F401 - a table of the core
+from app.core.db.database import Base, create_engine
+
+for module in pkgutil.iter_modules(app.models.__path__):
+    importlib.import_module(f"app.models.{module.name}")
+
+
+def migrate(connection: Connection) -> None:
+    context.configure(connection=connection, target_metadata=Base.metadata, compare_type=True)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+async def connect_and_migrate() -> None:
+    engine = create_engine(settings, poolclass=pool.NullPool)
+    async with engine.connect() as connection:
+        await connection.run_sync(migrate)
+        await connection.commit()
+    await engine.dispose()
+
+
+def print_sql() -> None:
+    context.configure(
+        url=settings.POSTGRES_URL,
+        target_metadata=Base.metadata,
+        literal_binds=True,
+        dialect_opts={"paramstyle": "named"},
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+given_connection: Connection | None = context.config.attributes.get("connection")
+if given_connection is not None:
+    migrate(given_connection)
+else:
+    if context.config.config_file_name is not None:
+        fileConfig(context.config.config_file_name, disable_existing_loggers=False)
+    if context.is_offline_mode():
+        print_sql()
+    else:
+        asyncio.run(connect_and_migrate())

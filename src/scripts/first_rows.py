@@ -1,0 +1,54 @@
+"""What the scripts that create the first rows share."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+
+from pydantic import ValidationError
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from app.core.config import settings
+from app.core.db.database import Database, is_outage, open_database
+from app.core.db.migrate import apply_migrations
+
+PLACEHOLDERS = frozenset({"your_name", "your_email", "your_username", "your_password"})
+"""The values of the README's block: they load, but nobody is called so."""
+
+
+class ScriptError(Exception):
+    """Why the script cannot do its work, in one line."""
+
+
+def refuse_placeholders(variables: Mapping[str, str]) -> None:
+    """Raises `ScriptError` if a variable still has the value that the README shows."""
+    found = [name for name, value in variables.items() if value in PLACEHOLDERS]
+    if found:
+        raise ScriptError(f"{', '.join(found)}: replace the placeholder in src/.env")
+
+
+def explain(error: ValidationError, prefix: str) -> ScriptError:
+    """The error with the names of variables instead of fields."""
+    problems = (f"{prefix}{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
+    return ScriptError("; ".join(problems))
+
+
+async def _prepare_and(create: Callable[[Database], Awaitable[str]]) -> str:
+    await apply_migrations(settings)
+    async with open_database(settings) as database:
+        return await create(database)
+
+
+def run(create: Callable[[Database], Awaitable[str]]) -> int:
+    """Migrates, creates, prints one line; returns the exit status."""
+    try:
+        print(asyncio.run(_prepare_and(create)))
+        return 0
+    except ScriptError as error:
+        print(f"error: {error}", file=sys.stderr)
+    except IntegrityError as error:
+        print(f"error: the database refused the row: {error.orig}", file=sys.stderr)
+    except Exception as error:
+        if not is_outage(error) and not isinstance(error, DBAPIError):
+            raise
+        print(f"error: {str(error).splitlines()[0]}", file=sys.stderr)
+    return 1

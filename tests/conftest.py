@@ -1,0 +1,118 @@
+"""Real servers for the whole run, started here from PyPI wheels; clean tables and an empty Valkey for each test."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from redis.asyncio import Redis
+from sqlalchemy import text
+
+from app.api import router
+from app.core.config import EnvironmentOption, Settings
+from app.core.db.database import Base
+from app.core.setup import create_application
+from src.scripts.services import POSTGRES_FAST, PostgresServer, ValkeyServer
+from tests.helper import Rows
+
+SECRET_KEY = "a secret of the tests that is long enough for everything"
+POSTGRES_PASSWORD = "p@ss/word #with? %20 'everything\""
+VALKEY_PASSWORD = "v@l/key #& 'secret'"
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The servers that every test of the run shares; a test that kills servers starts its own."""
+
+    postgres: PostgresServer
+    valkey: ValkeyServer
+
+    def settings(self, **changes: object) -> Settings:
+        """Settings that lead to these servers; keywords win."""
+        where = {
+            "ENVIRONMENT": EnvironmentOption.LOCAL,
+            "SECRET_KEY": SECRET_KEY,
+            "PASSWORD_HASH_ROUNDS": 4,
+            "POSTGRES_USER": self.postgres.user,
+            "POSTGRES_PASSWORD": self.postgres.password,
+            "POSTGRES_SERVER": self.postgres.host,
+            "POSTGRES_PORT": self.postgres.port,
+            "POSTGRES_DB": "postgres",
+        }
+        for part in ("CACHE", "QUEUE", "RATE_LIMIT"):
+            where |= {
+                f"REDIS_{part}_HOST": self.valkey.host,
+                f"REDIS_{part}_PORT": self.valkey.port,
+                f"REDIS_{part}_PASSWORD": self.valkey.password,
+            }
+        return Settings.model_validate(where | changes)
+
+    def environment(self, **changes: str) -> dict[str, str]:
+        """The same settings as environment variables, for other processes."""
+        values = self.settings().model_dump(exclude_unset=True)
+        return {name: str(value) for name, value in values.items()} | changes
+
+
+@contextmanager
+def reachable_folder() -> Iterator[Path]:
+    """A temporary folder that PostgreSQL can reach also when root runs the tests and it runs as somebody else."""
+    with TemporaryDirectory(prefix="fastapi-boilerplate-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def services() -> Iterator[Services]:
+    with (
+        reachable_folder() as folder,
+        PostgresServer(folder / "postgres", password=POSTGRES_PASSWORD, options=POSTGRES_FAST) as postgres,
+        ValkeyServer(folder / "valkey", password=VALKEY_PASSWORD) as valkey,
+    ):
+        yield Services(postgres, valkey)
+
+
+@pytest.fixture(scope="session")
+def settings(services: Services) -> Settings:
+    return services.settings()
+
+
+@pytest.fixture(scope="session")
+async def application(anyio_backend: str, settings: Settings) -> AsyncIterator[FastAPI]:
+    app = create_application(router=router, settings=settings)
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+@pytest.fixture
+async def rows(application: FastAPI, settings: Settings) -> Rows:
+    """Empty tables and an empty Valkey, and the means to fill them."""
+    resources = application.state.resources
+    tables = ", ".join(f'"{table}"' for table in Base.metadata.tables)
+    async with resources.database.engine.begin() as connection:
+        await connection.execute(text(f"TRUNCATE {tables} RESTART IDENTITY"))
+    await resources.cache.flushall()
+    return Rows(resources.database, settings)
+
+
+@pytest.fixture
+async def client(application: FastAPI, rows: Rows) -> AsyncIterator[httpx.AsyncClient]:
+    """A caller without a token, at an address of its own choosing (HTTPS, because the cookie asks for it)."""
+    transport = httpx.ASGITransport(application)
+    async with httpx.AsyncClient(transport=transport, base_url="https://testserver") as client:
+        yield client
+
+
+@pytest.fixture
+async def redis(application: FastAPI) -> Redis:
+    client: Redis = application.state.resources.cache
+    return client
