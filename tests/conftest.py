@@ -1,7 +1,12 @@
 """Real servers for the whole run, started here from PyPI wheels; clean tables and an empty Valkey for each test."""
 
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +22,8 @@ from app.core.config import EnvironmentOption, Settings
 from app.core.db.database import Base
 from app.core.setup import create_application
 from src.scripts.services import POSTGRES_FAST, PostgresServer, ValkeyServer
-from tests.helper import Rows
+from tests.helper import API, Rows, unique
+from tests.readme import ROOT
 
 SECRET_KEY = "a secret of the tests that is long enough for everything"
 POSTGRES_PASSWORD = "p@ss/word #with? %20 'everything\""
@@ -57,7 +63,7 @@ class Services:
         return {name: str(value) for name, value in values.items()} | changes
 
 
-@contextmanager
+@contextlib.contextmanager
 def reachable_folder() -> Iterator[Path]:
     """A temporary folder that PostgreSQL can reach also when root runs the tests and it runs as somebody else."""
     with TemporaryDirectory(prefix="fastapi-boilerplate-") as name:
@@ -116,3 +122,41 @@ async def client(application: FastAPI, rows: Rows) -> AsyncIterator[httpx.AsyncC
 async def redis(application: FastAPI) -> Redis:
     client: Redis = application.state.resources.cache
     return client
+
+
+@pytest.fixture
+async def empty_database(rows: Rows) -> AsyncIterator[str]:
+    """The name of a database without tables."""
+    name = unique("empty")
+    async with rows.database.engine.connect() as connection:
+        autocommit = await connection.execution_options(isolation_level="AUTOCOMMIT")
+        await autocommit.exec_driver_sql(f"CREATE DATABASE {name}")
+        yield name
+        await autocommit.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def server(services: Services) -> Iterator[str]:
+    """The address of an application that runs as users run it, in a process of its own."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "uvicorn", "src.app.main:app", "--port", str(port), "--log-level", "warning"]
+    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | services.environment())
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _wait_until_it_answers(f"{url}{API}/health", process)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def _wait_until_it_answers(url: str, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(300):
+        with contextlib.suppress(httpx.TransportError):
+            httpx.get(url).raise_for_status()
+            return
+        assert process.poll() is None, "the server ended before it answered"
+        time.sleep(0.1)
+    raise TimeoutError(url)

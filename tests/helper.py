@@ -50,13 +50,13 @@ class Rows:
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self.database = database
-        self._settings = settings
+        self.settings = settings
 
     def session(self, user: StoredUser) -> Account:
         """A new login of the user."""
         family = new_family()
-        access = create_token(user.uuid, TokenType.ACCESS, family, self._settings)
-        refresh = create_token(user.uuid, TokenType.REFRESH, family, self._settings)
+        access = create_token(user.uuid, TokenType.ACCESS, family, self.settings)
+        refresh = create_token(user.uuid, TokenType.REFRESH, family, self.settings)
         return Account(user, {"Authorization": f"Bearer {access}"}, refresh)
 
     async def user(self, username: str | None = None, *, is_superuser: bool = False) -> Account:
@@ -64,7 +64,7 @@ class Rows:
         values = UserCreateInternal(
             name=f"Name of {username}",
             username=username,
-            email=f"{username}@example.com",
+            email=f"{unique(username)}@example.com",
             hashed_password=hashed(PASSWORD),
             is_superuser=is_superuser,
         )

@@ -73,6 +73,20 @@ class ErrorDetail(BaseModel):
     detail: str
 
 
+class InvalidField(BaseModel):
+    """One thing that is wrong with a request, and where."""
+
+    type: str
+    loc: list[str | int]
+    msg: str
+
+
+class InvalidRequest(BaseModel):
+    """Why a request's values were refused: what is wrong with them, or what they collide with."""
+
+    detail: list[InvalidField] | str
+
+
 class Health(BaseModel):
     """Whether the process, or what it needs, works."""
 

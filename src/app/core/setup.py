@@ -8,12 +8,14 @@ from typing import Any, Protocol
 from fastapi import APIRouter, FastAPI
 
 from app.api.errors import install_error_handlers
+from app.api.openapi import Application
 from app.api.usernames import literal_segments
 from app.core.config import AppSettings, ClientSideCacheSettings, CryptSettings, PostgresSettings
 from app.core.db.migrate import apply_migrations
 from app.core.logger import configure_logging
 from app.core.resources import open_resources
 from app.core.settings_base import SettingsBase
+from app.middleware.body_limit_middleware import BodyLimitMiddleware
 from app.middleware.client_cache_middleware import ClientCacheMiddleware
 
 logger = logging.getLogger(__name__)
@@ -51,7 +53,6 @@ def _metadata(settings: AppSettings) -> dict[str, Any]:
         "version": settings.APP_VERSION,
         "contact": contact or None,
         "license_info": {"name": settings.LICENSE_NAME} if settings.LICENSE_NAME else None,
-        "max_body_size": settings.MAX_REQUEST_BODY_BYTES,
     }
 
 
@@ -69,11 +70,13 @@ def create_application(
     inside the application's; every other keyword goes to `FastAPI` and wins over what the settings say.
     """
     metadata = _metadata(settings) if isinstance(settings, AppSettings) else {}
-    app = FastAPI(**{"lifespan": _lifespan(settings, create_tables_on_start, lifespan), **metadata, **kwargs})
+    app = Application(**{"lifespan": _lifespan(settings, create_tables_on_start, lifespan), **metadata, **kwargs})
     app.include_router(router)
     app.state.settings = settings
     app.state.reserved_usernames = literal_segments(app.routes)
     install_error_handlers(app)
+    if isinstance(settings, AppSettings):
+        app.add_middleware(BodyLimitMiddleware, max_bytes=settings.MAX_REQUEST_BODY_BYTES)
     if isinstance(settings, ClientSideCacheSettings):
         app.add_middleware(ClientCacheMiddleware, max_age=settings.CLIENT_CACHE_MAX_AGE)
     return app

@@ -1,0 +1,126 @@
+"""The tables are made by the committed migrations, at once by many processes, and match the models."""
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy import pool, text
+
+from app.core.config import Settings
+from app.core.db.database import create_engine
+from app.core.db.migrate import apply_migrations
+from tests.conftest import Services
+from tests.helper import Rows
+from tests.readme import ROOT
+
+SRC = ROOT / "src"
+STARTERS = 8
+START = """
+import asyncio
+from app.api import router
+from app.core.config import settings
+from app.core.setup import create_application
+async def main():
+    app = create_application(router=router, settings=settings)
+    async with app.router.lifespan_context(app):
+        pass
+asyncio.run(main())
+"""
+
+
+def alembic(services: Services, database: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = services.environment(POSTGRES_DB=database)
+    command = [sys.executable, "-m", "alembic", *arguments]
+    return subprocess.run(command, cwd=SRC, env=environment, capture_output=True, text=True, check=False)
+
+
+async def tables(settings: Settings) -> set[str]:
+    engine = create_engine(settings, poolclass=pool.NullPool)
+    async with engine.connect() as connection:
+        names = await connection.scalars(text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'"))
+        return set(names)
+
+
+OURS = {"user", "post", "tier", "rate_limit", "token_blacklist"}
+
+
+async def test_up_check_and_down_from_src(services: Services, empty_database: str) -> None:
+    settings = services.settings(POSTGRES_DB=empty_database)
+
+    up = alembic(services, empty_database, "upgrade", "head")
+    assert up.returncode == 0, up.stderr
+    assert await tables(settings) >= OURS
+    check = alembic(services, empty_database, "check")
+    assert check.returncode == 0, check.stdout + check.stderr
+    assert "No new upgrade operations detected" in check.stdout + check.stderr
+    down = alembic(services, empty_database, "downgrade", "base")
+    assert down.returncode == 0, down.stderr
+    assert await tables(settings) == {"alembic_version"}
+
+
+async def test_many_processes_start_at_once_on_an_empty_database(services: Services, empty_database: str) -> None:
+    environment = services.environment(POSTGRES_DB=empty_database)
+    starters = await asyncio.gather(
+        *(
+            asyncio.create_subprocess_exec(
+                sys.executable, "-c", START, cwd=SRC, env=environment, stderr=subprocess.PIPE
+            )
+            for _ in range(STARTERS)
+        )
+    )
+    errors = [(await starter.communicate())[1] for starter in starters]
+
+    assert [starter.returncode for starter in starters] == [0] * STARTERS, errors
+    assert await tables(services.settings(POSTGRES_DB=empty_database)) >= OURS
+
+
+async def test_applying_again_changes_nothing(services: Services, empty_database: str) -> None:
+    settings = services.settings(POSTGRES_DB=empty_database)
+    await apply_migrations(settings)
+    await apply_migrations(settings)
+
+    assert await tables(settings) >= OURS
+
+
+async def test_a_new_model_is_found_without_being_listed_anywhere(services: Services, empty_database: str) -> None:
+    """A module put into `app/models` is enough for `alembic revision --autogenerate`."""
+    model = SRC / "app" / "models" / "entity_of_a_test.py"
+    versions = set((SRC / "migrations" / "versions").glob("*.py"))
+    model.write_text(
+        "from sqlalchemy.orm import Mapped, mapped_column\n"
+        "from app.core.db.database import Base\n"
+        "class EntityOfATest(Base):\n"
+        '    __tablename__ = "entity_of_a_test"\n'
+        "    id: Mapped[int] = mapped_column(primary_key=True, init=False)\n"
+    )
+    new: set[Path] = set()
+    try:
+        alembic(services, empty_database, "upgrade", "head")
+        result = alembic(services, empty_database, "revision", "--autogenerate", "-m", "entity of a test")
+        new = set((SRC / "migrations" / "versions").glob("*.py")) - versions
+        assert result.returncode == 0, result.stderr
+        assert "create_table('entity_of_a_test'" in "".join(path.read_text() for path in new)
+    finally:
+        model.unlink()
+        for path in new:
+            path.unlink()
+
+
+async def test_constraints_hold_without_the_api(rows: Rows) -> None:
+    statements = {
+        "uq_tier_name": "INSERT INTO tier (name) VALUES ('a'), ('a')",
+        "fk_user_tier_id_tier": 'UPDATE "user" SET tier_id = 999',
+        "fk_post_created_by_user_id_user": "UPDATE post SET created_by_user_id = 999",
+        "ck_rate_limit_limit_positive": 'UPDATE rate_limit SET "limit" = 0',
+        "ck_rate_limit_period_positive": "UPDATE rate_limit SET period = 0",
+        "uq_user_uuid": "UPDATE \"user\" SET uuid = '00000000-0000-0000-0000-000000000000'",
+    }
+    await rows.post(await rows.user())
+    await rows.user()
+    await rows.rate_limit(await rows.tier())
+    for constraint, statement in statements.items():
+        async with rows.database.engine.connect() as connection:
+            with pytest.raises(Exception, match=constraint):
+                await connection.execute(text(statement))

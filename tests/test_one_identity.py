@@ -1,0 +1,65 @@
+"""`app` and `src.app` are two names for one set of module objects, whichever is used first."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.readme import ROOT
+
+MODULES = "app", "app.main", "app.models.user", "app.core.db.database", "app.core.utils.queue", "app.api.dependencies"
+
+
+@pytest.mark.parametrize("first", ["src.app", "app"])
+def test_both_names_are_one_module(first: str) -> None:
+    program = f"""
+import importlib, sys
+sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "src")!r}]
+for name in {MODULES!r}:
+    ours = name if {first!r} == "app" else f"src.{{name}}"
+    other = f"src.{{name}}" if {first!r} == "app" else name
+    one, two = importlib.import_module(ours), importlib.import_module(other)
+    assert one is two, name
+    assert one.__name__ == one.__spec__.name == name, one.__spec__
+    assert importlib.reload(one) is two if name == "app.core.utils.queue" else True
+from src.app.models.user import User
+import app.models.user
+assert User is app.models.user.User
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(("folder", "name"), [(ROOT, "src.app.main"), (ROOT / "src", "app.main")])
+def test_both_ways_to_start_work(folder: object, name: str) -> None:
+    program = f"from {name} import app; assert app.title"
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=str(folder), capture_output=True, text=True, check=False
+    )
+
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_missing_module_is_missing_under_both_names() -> None:
+    with pytest.raises(ModuleNotFoundError, match="nowhere"):
+        __import__("src.app.nowhere")
+
+
+def test_importing_does_nothing() -> None:
+    """No connection, no event loop, no folder, no handler on a logger: importing everything leaves no trace."""
+    program = """
+import logging, pathlib, pkgutil, importlib, socket
+import app
+before = set(pathlib.Path(app.__file__).parent.rglob("*.log"))
+socket.socket.connect = lambda *_: (_ for _ in ()).throw(AssertionError("a connection"))
+for module in pkgutil.walk_packages(app.__path__, "app."):
+    importlib.import_module(module.name)
+assert logging.getLogger("app").handlers == []
+assert set(pathlib.Path(app.__file__).parent.rglob("*.log")) == before
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT / "src", capture_output=True, text=True, check=False
+    )
+
+    assert result.returncode == 0, result.stderr

@@ -1,0 +1,122 @@
+"""The scripts that create the first rows: they run again and again, and end with one clear line if they cannot."""
+
+import asyncio
+import os
+import subprocess
+import sys
+
+import pytest
+
+from app.core.db.database import open_database
+from app.crud.crud_tier import crud_tiers
+from app.crud.crud_users import crud_users
+from tests.conftest import Services
+from tests.helper import Rows
+from tests.readme import ROOT
+
+ADMIN = {
+    "ADMIN_NAME": "First Admin",
+    "ADMIN_EMAIL": "First@Example.com",
+    "ADMIN_USERNAME": "firstadmin",
+    "ADMIN_PASSWORD": "a password of our own",
+}
+
+
+async def run(name: str, environment: dict[str, str]) -> tuple[int | None, str]:
+    """Exit status and everything printed, of `python -m src.scripts.NAME` in the project's root."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        f"src.scripts.{name}",
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"]} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    return process.returncode, output.decode()
+
+
+async def test_superuser_is_made_once(services: Services, empty_database: str) -> None:
+    environment = services.environment(POSTGRES_DB=empty_database, **ADMIN)
+    created = await run("create_first_superuser", environment)
+    again = await run("create_first_superuser", environment)
+
+    assert created == (0, "superuser firstadmin created\n")
+    assert again == (0, "superuser firstadmin exists already\n")
+    async with open_database(services.settings(POSTGRES_DB=empty_database)) as database:
+        user = await crud_users.read(database, "firstadmin")
+    assert (user.is_superuser, user.email, user.name) == (True, "first@example.com", "First Admin")
+
+
+async def test_simultaneous_runs_agree(services: Services, empty_database: str) -> None:
+    environment = services.environment(POSTGRES_DB=empty_database, **ADMIN)
+    results = await asyncio.gather(
+        *(run(name, environment) for name in ("create_first_superuser", "create_first_tier") * 3)
+    )
+
+    assert [status for status, _ in results] == [0] * 6, results
+
+
+async def test_tier_is_made_once(services: Services, empty_database: str) -> None:
+    environment = services.environment(POSTGRES_DB=empty_database, TIER_NAME="basic")
+    created = await run("create_first_tier", environment)
+    again = await run("create_first_tier", environment)
+
+    assert created == (0, "tier basic created\n")
+    assert again == (0, "tier basic exists already\n")
+    async with open_database(services.settings(POSTGRES_DB=empty_database)) as database:
+        assert (await crud_tiers.read(database, "basic")).id == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"ADMIN_EMAIL": "your_email"}, "error: ADMIN_EMAIL: replace the placeholder in src/.env"),
+        ({"ADMIN_PASSWORD": "your_password"}, "error: ADMIN_PASSWORD: replace the placeholder in src/.env"),
+        ({"ADMIN_EMAIL": "nonsense"}, "error: ADMIN_EMAIL: "),
+        ({"ADMIN_USERNAME": "Not Valid"}, "error: ADMIN_USERNAME: "),
+        ({"ADMIN_USERNAME": "users"}, "error: ADMIN_USERNAME: a route of the API needs this name"),
+        ({"ADMIN_PASSWORD": "short"}, "error: ADMIN_PASSWORD: "),
+        ({"POSTGRES_PORT": "1"}, "error: cannot connect to the database"),
+        ({"POSTGRES_PASSWORD": "wrong"}, "error: cannot connect to the database"),
+        ({"POSTGRES_DB": "no_such_database"}, "error: cannot connect to the database"),
+    ],
+    ids=str,
+)
+async def test_superuser_fails_with_one_clear_line(services: Services, changes: dict[str, str], line: str) -> None:
+    status, output = await run("create_first_superuser", services.environment() | ADMIN | changes)
+
+    assert status == 1
+    assert output.startswith(line), output
+    assert output.count("\n") == 1
+    assert "wrong" not in output
+    assert services.postgres.password not in output
+
+
+async def test_a_namesake_without_privileges_is_not_promoted(services: Services, rows: Rows) -> None:
+    await rows.user("firstadmin")
+    status, output = await run("create_first_superuser", services.environment(**ADMIN))
+
+    assert (status, output.count("\n")) == (1, 1)
+    assert not (await crud_users.read(rows.database, "firstadmin")).is_superuser
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "x" * 51])
+async def test_tier_fails_with_one_clear_line(services: Services, rows: Rows, name: str) -> None:
+    status, output = await run("create_first_tier", services.environment(TIER_NAME=name))
+
+    if not name:
+        assert (status, output) == (0, "tier free created\n"), "an empty value counts as missing"
+    else:
+        assert status == 1
+        assert output.startswith("error: TIER_NAME: ")
+        assert output.count("\n") == 1
+
+
+async def test_unusable_settings_end_with_their_reason(services: Services) -> None:
+    status, output = await run("create_first_tier", services.environment(POSTGRES_PORT="many"))
+
+    assert status == 1
+    assert "POSTGRES_PORT: " in output
+    assert "Traceback" not in output

@@ -1,0 +1,348 @@
+"""Users: one class an operation, in the order of the contract. Copy this file's structure for an entity of your own."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import select, update
+
+from app.crud.crud_users import crud_users
+from app.models.user import User
+from tests.helper import API, PASSWORD, Rows
+
+NEW_USER = {"name": "User Userson", "username": "userson", "email": "user.userson@example.com", "password": PASSWORD}
+
+
+async def stored(rows: Rows, username: str) -> Any:
+    return await rows.database.fetch_one(select(User.__table__).where(User.username == username))
+
+
+class TestCreate:
+    async def test_answers_what_anybody_may_see(self, client: httpx.AsyncClient) -> None:
+        answer = await client.post(f"{API}/user", json=NEW_USER)
+
+        assert answer.status_code == 201
+        assert answer.json() == {
+            "id": 1,
+            "name": "User Userson",
+            "username": "userson",
+            "email": "user.userson@example.com",
+            "profile_image_url": "https://profileimageurl.com",
+            "tier_id": None,
+        }
+
+    async def test_stores_the_hash_and_never_the_password(self, client: httpx.AsyncClient, rows: Rows) -> None:
+        await client.post(f"{API}/user", json=NEW_USER)
+
+        row = await stored(rows, "userson")
+        assert row.hashed_password.startswith("$2b$")
+        assert PASSWORD not in str(row)
+
+    async def test_emails_are_the_same_in_any_case(self, client: httpx.AsyncClient) -> None:
+        first = await client.post(f"{API}/user", json=NEW_USER | {"email": "User.Userson@EXAMPLE.com"})
+        second = await client.post(f"{API}/user", json=NEW_USER | {"username": "other"})
+
+        assert first.json()["email"] == "user.userson@example.com"
+        assert (second.status_code, second.json()) == (422, {"detail": "Email is already registered"})
+
+    async def test_a_username_is_taken_once(self, client: httpx.AsyncClient) -> None:
+        await client.post(f"{API}/user", json=NEW_USER)
+        answer = await client.post(f"{API}/user", json=NEW_USER | {"email": "other@example.com"})
+
+        assert (answer.status_code, answer.json()) == (422, {"detail": "Username not available"})
+
+    async def test_names_stay_taken_after_a_soft_deletion(self, client: httpx.AsyncClient, rows: Rows) -> None:
+        account = await rows.user("userson")
+        await client.delete(f"{API}/user/userson", headers=account.headers)
+        answer = await client.post(f"{API}/user", json=NEW_USER)
+        assert (answer.status_code, answer.json()) == (422, {"detail": "Username not available"})
+
+        root = await rows.superuser()
+        await client.delete(f"{API}/db_user/userson", headers=root.headers)
+        assert (await client.post(f"{API}/user", json=NEW_USER)).status_code == 201
+
+    @pytest.mark.parametrize("username", ["user", "users", "me", "tier", "tiers", "tasks", "login", "health", "post"])
+    async def test_names_that_routes_need_are_not_available(self, client: httpx.AsyncClient, username: str) -> None:
+        answer = await client.post(f"{API}/user", json=NEW_USER | {"username": username})
+
+        assert (answer.status_code, answer.json()) == (422, {"detail": "Username not available"})
+
+    @pytest.mark.parametrize("twin", [{}, {"username": "another"}, {"email": "another@example.com"}])
+    async def test_of_simultaneous_twins_one_is_created(self, client: httpx.AsyncClient, twin: dict[str, str]) -> None:
+        bodies = [NEW_USER, NEW_USER | twin] * 5
+        answers = await asyncio.gather(*(client.post(f"{API}/user", json=body) for body in bodies))
+
+        assert sorted(answer.status_code for answer in answers) == [201] + [422] * 9
+        details = {answer.json()["detail"] for answer in answers if answer.status_code == 422}
+        assert details <= {"Username not available", "Email is already registered"}
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"name": "x"},
+            {"name": "x" * 31},
+            {"name": "nul\x00"},
+            {"username": "x"},
+            {"username": "x" * 21},
+            {"username": "Upper"},
+            {"username": "under_score"},
+            {"username": "newline\n"},
+            {"username": "é" * 5},
+            {"email": "nobody"},
+            {"email": "a@b@example.com"},
+            {"email": f"{'x' * 250}@example.com"},
+            {"email": "nul\x00@example.com"},
+            {"password": "short"},
+            {"password": "x" * 73},
+            {"password": "é" * 37},
+            {"password": "nul\x00nul\x00"},
+            {"profile_image_url": "ftp://example.com/x"},
+            {"profile_image_url": "javascript:alert(1)"},
+            {"profile_image_url": "https://example.com/\x00"},
+            {"profile_image_url": "https://example.com/ x"},
+            {"profile_image_url": f"https://example.com/{'x' * 2100}"},
+            {"profile_image_url": None},
+            {"is_superuser": True},
+            {"hashed_password": "x"},
+            {"id": 7},
+            {"uuid": "00000000-0000-0000-0000-000000000000"},
+            {"tier_id": 1},
+            {"unknown": 1},
+        ],
+        ids=str,
+    )
+    async def test_invalid_values_are_refused(self, client: httpx.AsyncClient, wrong: dict[str, Any]) -> None:
+        answer = await client.post(f"{API}/user", json=NEW_USER | wrong)
+
+        assert answer.status_code == 422
+        field = next(iter(wrong))
+        assert [problem["loc"] for problem in answer.json()["detail"]] == [["body", field]]
+
+    @pytest.mark.parametrize("password", ["8 bytes!", "x" * 72, "é" * 36, "password", "        "])
+    async def test_a_password_needs_only_its_length(self, client: httpx.AsyncClient, password: str) -> None:
+        created = await client.post(f"{API}/user", json=NEW_USER | {"password": password})
+        login = await client.post(f"{API}/login", data={"username": "userson", "password": password})
+
+        assert (created.status_code, login.status_code) == (201, 200)
+
+    async def test_a_url_is_kept_as_it_was_written(self, client: httpx.AsyncClient) -> None:
+        url = "https://Example.com/a%20b?q=é#f"
+        answer = await client.post(f"{API}/user", json=NEW_USER | {"profile_image_url": url})
+
+        assert answer.json()["profile_image_url"] == url
+
+
+class TestRead:
+    async def test_a_deleted_user_is_nowhere(self, client: httpx.AsyncClient, rows: Rows) -> None:
+        account, root = await rows.user("gone"), await rows.superuser()
+        post = await rows.post(account)
+        await client.delete(f"{API}/user/gone", headers=account.headers)
+
+        paths = ["/user/gone", "/user/gone/tier", "/gone/posts", f"/gone/post/{post.id}", "/user/gone/rate_limits"]
+        for path in paths:
+            answer = await client.get(API + path, headers=root.headers)
+            assert (answer.status_code, answer.json()) == (404, {"detail": "User not found"}), path
+        listed = (await client.get(f"{API}/users")).json()
+        assert [user["username"] for user in listed["data"]] == [root.username]
+        assert listed["total_count"] == 1
+
+    @pytest.mark.parametrize("username", ["nobody", "NOBODY", "with space", "a" * 300, "%C3%A9"])
+    async def test_an_unknown_user_is_not_found(self, client: httpx.AsyncClient, username: str) -> None:
+        answer = await client.get(f"{API}/user/{username}")
+
+        assert (answer.status_code, answer.json()) == (404, {"detail": "User not found"})
+
+    async def test_me_needs_no_redirect(self, client: httpx.AsyncClient, rows: Rows) -> None:
+        account = await rows.user("userson")
+        for path in ("/user/me", "/user/me/"):
+            answer = await client.get(API + path, headers=account.headers)
+            assert (answer.status_code, answer.json()["username"]) == (200, "userson")
+
+
+class TestUpdate:
+    async def test_changes_what_is_given_and_nothing_else(self, client: httpx.AsyncClient, rows: Rows) -> None:
+        account = await rows.user("userson")
+        before = await stored(rows, "userson")
+        answer = await client.patch(f"{API}/user/userson", headers=account.headers, json={"name": "New Name"})
+        after = await stored(rows, "userson")
+
+        assert (answer.status_code, answer.json()) == (200, {"message": "User updated"})
+        assert after.name == "New Name"
+        assert after.updated_at > before.created_at
+        changed = {name for name in before._mapping if before._mapping[name] != after._mapping[name]}
+        assert changed == {"name", "updated_at"}
+
+    async def test_an_empty_body_changes_nothing(self, client: httpx.AsyncClient, rows: Rows) -> None:
+        account = await rows.user("userson")
+        before = await stored(rows, "userson")
+        answer = await client.patch(f"{API}/user/userson", headers=account.headers, json={})
+
+        assert answer.status_code == 200
+        assert await stored(rows, "userson") == before
+
+    @pytest.mark.parametrize("field", ["name", "username", "email", "profile_image_url"])
+    async def test_null_is_refused(self, client: httpx.AsyncClient, rows: Rows, field: str) -> None:
+        account = await rows.user("userson")
+        answer = await client.patch(f"{API}/user/userson", headers=account.headers, json={field: None})
+
+        assert answer.status_code == 422
+
+    @pytest.mark.parametrize(
+        "field", ["is_superuser", "hashed_password", "password", "id", "uuid", "tier_id", "is_deleted"]
+    )
+    async def test_nobody_sets_what_is_not_theirs(self, client: httpx.AsyncClient, rows: Rows, field: str) -> None:
+        account = await rows.user("userson")
+        answer = await client.patch(f"{API}/user/userson", headers=account.headers, json={field: 1})
+
+        assert answer.status_code == 422
+        assert answer.json()["detail"][0]["type"] == "extra_forbidden"
+
+    @pytest.mark.parametrize(
+        ("values", "detail"),
+        [
+            ({"username": "taken"}, "Username not available"),
+            ({"username": "tiers"}, "Username not available"),
+            ({"email": "{taken}"}, "Email is already registered"),
+        ],
+    )
+    async def test_taken_values_are_refused(
+        self, client: httpx.AsyncClient, rows: Rows, values: dict[str, str], detail: str
+    ) -> None:
+        account = await rows.user("userson")
+        taken = await rows.user("taken")
+        body = {name: value.format(taken=taken.user.email.upper()) for name, value in values.items()}
+        answer = await client.patch(f"{API}/user/userson", headers=account.headers, json=body)
+
+        assert (answer.status_code, answer.json()) == (422, {"detail": detail})
+
+    async def test_a_renamed_users_token_stays_its_own(self, client: httpx.AsyncClient, rows: Rows) -> None:
+        account = await rows.user("first")
+        await client.patch(f"{API}/user/first", headers=account.headers, json={"username": "second"})
+        heir = await rows.user("first")
+
+        assert (await client.get(f"{API}/user/me", headers=account.headers)).json()["username"] == "second"
+        answer = await client.patch(f"{API}/user/first", headers=account.headers, json={"name": "Not mine"})
+        assert answer.status_code == 403
+        assert (await client.get(f"{API}/user/me", headers=heir.headers)).json()["username"] == "first"
+
+    async def test_simultaneous_renames_to_one_name(self, client: httpx.AsyncClient, rows: Rows) -> None:
+        accounts = [await rows.user() for _ in range(8)]
+        answers = await asyncio.gather(
+            *(
+                client.patch(f"{API}/user/{account.username}", headers=account.headers, json={"username": "wanted"})
+                for account in accounts
+            )
+        )
+
+        assert sorted(answer.status_code for answer in answers) == [200] + [422] * 7
+
+
+class TestDelete:
+    async def test_ends_every_session_and_the_login(self, client: httpx.AsyncClient, rows: Rows) -> None:
+        account = await rows.user("userson")
+        other_session = rows.session(account.user)
+        answer = await client.delete(f"{API}/user/userson", headers=account.headers)
+
+        assert (answer.status_code, answer.json()) == (200, {"message": "User deleted"})
+        for session in (account, other_session):
+            assert (await client.get(f"{API}/user/me", headers=session.headers)).status_code == 401
+            cookie = {"Cookie": f"refresh_token={session.refresh_token}"}
+            assert (await client.post(f"{API}/refresh", headers=cookie)).status_code == 401
+        login = await client.post(f"{API}/login", data={"username": "userson", "password": PASSWORD})
+        assert (login.status_code, login.json()) == (401, {"detail": "Wrong username, email or password."})
+
+    async def test_marks_the_row_and_keeps_it(self, client: httpx.AsyncClient, rows: Rows) -> None:
+        account = await rows.user("userson")
+        await client.delete(f"{API}/user/userson", headers=account.headers)
+
+        row = await stored(rows, "userson")
+        assert row.is_deleted
+        assert row.deleted_at > row.created_at
+
+
+class TestDeleteFromDatabase:
+    @pytest.mark.parametrize("softly_deleted_before", [True, False])
+    async def test_removes_row_and_posts(
+        self, client: httpx.AsyncClient, rows: Rows, softly_deleted_before: bool
+    ) -> None:
+        account, root = await rows.user("userson"), await rows.superuser()
+        await rows.post(account)
+        if softly_deleted_before:
+            await client.delete(f"{API}/user/userson", headers=account.headers)
+        answer = await client.delete(f"{API}/db_user/userson", headers=root.headers)
+
+        assert (answer.status_code, answer.json()) == (200, {"message": "User deleted from the database"})
+        assert await stored(rows, "userson") is None
+        await rows.user("userson")
+        assert (await client.get(f"{API}/userson/posts")).json()["total_count"] == 0
+        assert (await client.get(f"{API}/user/me", headers=root.headers)).status_code == 200
+        assert (await client.get(f"{API}/user/me", headers=account.headers)).status_code == 401
+
+    async def test_an_unknown_user_is_not_found(self, client: httpx.AsyncClient, rows: Rows) -> None:
+        root = await rows.superuser()
+        answer = await client.delete(f"{API}/db_user/nobody", headers=root.headers)
+
+        assert (answer.status_code, answer.json()) == (404, {"detail": "User not found"})
+
+
+class TestTier:
+    async def test_read_without_a_tier_is_null(self, client: httpx.AsyncClient, rows: Rows) -> None:
+        await rows.user("userson")
+        answer = await client.get(f"{API}/user/userson/tier")
+
+        assert (answer.status_code, answer.json()) == (200, None)
+
+    async def test_a_superuser_gives_a_tier(self, client: httpx.AsyncClient, rows: Rows) -> None:
+        account, root, tier = await rows.user("userson"), await rows.superuser(), await rows.tier("free")
+        body = {"tier_id": tier.id}
+        answer = await client.patch(f"{API}/user/userson/tier", headers=root.headers, json=body)
+        read = (await client.get(f"{API}/user/userson/tier")).json()
+
+        assert (answer.status_code, answer.json()) == (200, {"message": f"User {account.user.name} Tier updated"})
+        assert read.keys() == {
+            "id", "name", "username", "email", "profile_image_url", "tier_id", "tier_name", "tier_created_at"
+        }  # fmt: skip
+        assert (read["tier_id"], read["tier_name"]) == (tier.id, "free")
+
+    async def test_an_unknown_tier_or_user_is_not_found(self, client: httpx.AsyncClient, rows: Rows) -> None:
+        root, tier = await rows.superuser(), await rows.tier()
+        unknown_tier = await client.patch(
+            f"{API}/user/{root.username}/tier", headers=root.headers, json={"tier_id": 999}
+        )
+        unknown_user = await client.patch(f"{API}/user/nobody/tier", headers=root.headers, json={"tier_id": tier.id})
+
+        assert (unknown_tier.status_code, unknown_tier.json()) == (404, {"detail": "Tier not found"})
+        assert (unknown_user.status_code, unknown_user.json()) == (404, {"detail": "User not found"})
+
+    @pytest.mark.parametrize("tier_id", [0, -1, 2**31, 2**63, 2**64, 1.5, "x", None, True])
+    async def test_ids_outside_the_column_are_refused(
+        self, client: httpx.AsyncClient, rows: Rows, tier_id: object
+    ) -> None:
+        root = await rows.superuser()
+        answer = await client.patch(f"{API}/user/{root.username}/tier", headers=root.headers, json={"tier_id": tier_id})
+
+        assert answer.status_code in ({404, 422} if tier_id is True else {422})
+
+    async def test_rate_limits_of_the_tier(self, client: httpx.AsyncClient, rows: Rows) -> None:
+        account, root, tier = await rows.user("userson"), await rows.superuser(), await rows.tier()
+        url = f"{API}/user/userson/rate_limits"
+        without_tier = (await client.get(url, headers=root.headers)).json()
+        await rows.join_tier(account, tier)
+        rule = await rows.rate_limit(tier)
+        with_tier = (await client.get(url, headers=root.headers)).json()
+
+        assert without_tier["tier_rate_limits"] == []
+        assert with_tier["tier_rate_limits"] == [rule.model_dump()]
+        assert with_tier["tier_id"] == tier.id
+
+
+class TestChangedBehindTheApi:
+    async def test_a_user_hidden_in_the_table_is_gone_at_once(self, rows: Rows, client: httpx.AsyncClient) -> None:
+        account = await rows.user("userson")
+        async with rows.database.sessions() as db:
+            await db.execute(update(User).values(is_deleted=True))
+            await db.commit()
+
+        assert (await client.get(f"{API}/user/me", headers=account.headers)).status_code == 401
+        assert await crud_users.read_credentials(rows.database, "userson") is None
