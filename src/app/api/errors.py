@@ -20,6 +20,8 @@ MAX_SHOWN_CHARACTERS = 200
 MAX_SHOWN_PROBLEMS = 20
 DATA_EXCEPTION = "22"
 """The class of SQLSTATEs that blame the values (PostgreSQL, appendix A)."""
+TRANSACTION_ROLLBACK = "40"
+"""The class of those that blame another transaction, deadlocks among them: the same request may succeed later."""
 VIOLATIONS = {
     "23503": (404, "A referenced row was not found"),
     "23505": (422, "The value is not available"),
@@ -55,11 +57,12 @@ async def answer_not_found(request: Request, error: Exception) -> JSONResponse:
 
 
 async def answer_database_error(request: Request, error: Exception) -> JSONResponse:
-    if is_outage(error):
+    sqlstate = str(getattr(getattr(error, "orig", None), "sqlstate", None) or "")
+    if is_outage(error) or sqlstate.startswith(TRANSACTION_ROLLBACK):
         return _unavailable(request, error)
     if isinstance(error, IntegrityError):
         return _answer_violation(error)
-    if isinstance(error, DBAPIError) and str(getattr(error.orig, "sqlstate", "")).startswith(DATA_EXCEPTION):
+    if sqlstate.startswith(DATA_EXCEPTION):
         return _error(422, "A value cannot be stored")
     raise error
 

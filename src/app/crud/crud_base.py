@@ -46,7 +46,10 @@ class CRUDBase(
 
     async def add(self, db: AsyncSession, values: CreateSchemaType, schema: type[SelectSchemaType]) -> SelectSchemaType:
         """Stores a row and returns it as the schema."""
-        return await self.create(db, values, schema_to_select=schema, return_as_model=True)
+        # Read back before the commit: after it somebody else may already have removed the row.
+        row = await self.create(db, values, commit=False, schema_to_select=schema, return_as_model=True)
+        await db.commit()
+        return row
 
     async def change(self, db: AsyncSession, values: BaseModel, **filters: Any) -> None:
         """Sets the fields that were given; none given changes nothing, the time of the last change neither."""
