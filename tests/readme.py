@@ -1,12 +1,23 @@
 """The code blocks of the README, so that tests run what people paste."""
 
 import re
+import shutil
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 _HEADING = re.compile(r"^#{2,4} (?P<title>.+)$", re.MULTILINE)
 _BLOCK = re.compile(r"^```(?P<language>\w*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def copy_project(folder: Path) -> Path:
+    """A copy of the code and the tests below the folder, in a path with a space, that a test may change."""
+    project = folder / "a project"
+    unwanted = shutil.ignore_patterns("__pycache__", ".env", "*.log")
+    for part in ("src", "tests"):
+        shutil.copytree(ROOT / part, project / part, ignore=unwanted)
+    shutil.copy(ROOT / "pyproject.toml", project)
+    return project
 
 
 def chapter(title: str, document: Path = README) -> str:

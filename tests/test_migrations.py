@@ -13,7 +13,7 @@ from app.core.db.database import create_engine
 from app.core.db.migrate import apply_migrations
 from tests.conftest import Services
 from tests.helper import Rows
-from tests.readme import ROOT
+from tests.readme import ROOT, copy_project
 
 SRC = ROOT / "src"
 STARTERS = 8
@@ -30,10 +30,10 @@ asyncio.run(main())
 """
 
 
-def alembic(services: Services, database: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def alembic(services: Services, database: str, *arguments: str, folder: Path = SRC) -> subprocess.CompletedProcess[str]:
     environment = services.environment(POSTGRES_DB=database)
     command = [sys.executable, "-m", "alembic", *arguments]
-    return subprocess.run(command, cwd=SRC, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
 async def tables(settings: Settings) -> set[str]:
@@ -84,28 +84,24 @@ async def test_applying_again_changes_nothing(services: Services, empty_database
     assert await tables(settings) >= OURS
 
 
-async def test_a_new_model_is_found_without_being_listed_anywhere(services: Services, empty_database: str) -> None:
+async def test_a_new_model_is_found_without_being_listed_anywhere(
+    services: Services, empty_database: str, tmp_path: Path
+) -> None:
     """A module put into `app/models` is enough for `alembic revision --autogenerate`."""
-    model = SRC / "app" / "models" / "entity_of_a_test.py"
-    versions = set((SRC / "migrations" / "versions").glob("*.py"))
-    model.write_text(
+    src = copy_project(tmp_path) / "src"
+    (src / "app" / "models" / "entity.py").write_text(
         "from sqlalchemy.orm import Mapped, mapped_column\n"
         "from app.core.db.database import Base\n"
-        "class EntityOfATest(Base):\n"
-        '    __tablename__ = "entity_of_a_test"\n'
+        "class Entity(Base):\n"
+        '    __tablename__ = "entity"\n'
         "    id: Mapped[int] = mapped_column(primary_key=True, init=False)\n"
     )
-    new: set[Path] = set()
-    try:
-        alembic(services, empty_database, "upgrade", "head")
-        result = alembic(services, empty_database, "revision", "--autogenerate", "-m", "entity of a test")
-        new = set((SRC / "migrations" / "versions").glob("*.py")) - versions
-        assert result.returncode == 0, result.stderr
-        assert "create_table('entity_of_a_test'" in "".join(path.read_text() for path in new)
-    finally:
-        model.unlink()
-        for path in new:
-            path.unlink()
+    alembic(services, empty_database, "upgrade", "head", folder=src)
+    result = alembic(services, empty_database, "revision", "--autogenerate", "-m", "entity", folder=src)
+
+    assert result.returncode == 0, result.stderr
+    (new,) = set((src / "migrations" / "versions").glob("*_entity.py"))
+    assert "create_table('entity'" in new.read_text()
 
 
 async def test_constraints_hold_without_the_api(rows: Rows) -> None:

@@ -6,7 +6,6 @@ import inspect
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -21,7 +20,7 @@ from app.core.settings_base import SettingsBase
 from app.crud.crud_users import crud_users
 from tests.conftest import Services
 from tests.helper import API, Rows
-from tests.readme import README, ROOT, blocks, chapter
+from tests.readme import README, ROOT, blocks, chapter, copy_project
 
 FILE_NAME = re.compile(r"^# (src/\S+)\n")
 
@@ -132,9 +131,7 @@ async def test_an_entity_from_the_table_to_the_endpoint(
     services: Services, empty_database: str, tmp_path: Path
 ) -> None:
     """Chapters 5.3 to 5.7, followed word by word in a copy of the project."""
-    project = tmp_path / "a project"
-    for folder in ("src", "tests"):
-        shutil.copytree(ROOT / folder, project / folder, ignore=shutil.ignore_patterns("__pycache__", ".env", "*.log"))
+    project = copy_project(tmp_path)
     for title in ("5.3 SQLAlchemy", "5.4 Pydantic", "5.6 CRUD", "5.7 Routes"):
         for block in blocks(title, "python"):
             name = FILE_NAME.match(block)
@@ -166,16 +163,14 @@ def test_the_application_and_settings_of_ones_own(services: Services) -> None:
         assert "app" in names or issubclass(names["Settings"], SettingsBase)
 
 
-async def test_the_test_of_an_item(services: Services) -> None:
+async def test_the_test_of_an_item(tmp_path: Path) -> None:
     """The example of chapter 7 passes as a test of this suite."""
-    path = ROOT / "tests" / "test_readme_items.py"
-    path.write_text(blocks("7. Testing", "python")[0])
-    try:
-        status, output = await shell(f"{sys.executable} -m pytest -q {path}", ROOT, {})
-        assert status == 0, output
-        assert "1 passed" in output
-    finally:
-        path.unlink()
+    project = copy_project(tmp_path)
+    (project / "tests" / "test_items.py").write_text(blocks("7. Testing", "python")[0])
+    status, output = await shell(f"{sys.executable} -m pytest -q tests/test_items.py", project, {})
+
+    assert status == 0, output
+    assert "1 passed" in output
 
 
 def test_every_make_target_exists() -> None:
@@ -190,9 +185,11 @@ def test_every_named_file_exists() -> None:
     created = {"src/.env", *re.findall(r"^# (src/\S+)$", text, re.MULTILINE)}
     for name in set(re.findall(r"`((?:src|tests|docs|benchmarks)/[\w./-]+)`", text)) - created:
         assert (ROOT / name).exists(), name
+    known = {path.name for path in (*ROOT.iterdir(), *(ROOT / "src").rglob("*"), *(ROOT / "tests").rglob("*"))} | {
+        "run"
+    }
     for name in re.findall(r"── ([\w./-]+)", chapter("5.1 Project Structure")):
-        last = Path(name).name
-        assert any(ROOT.rglob(last)), name
+        assert Path(name).name in known, name
 
 
 def test_every_link_inside_leads_somewhere() -> None:
