@@ -8,8 +8,6 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import httpx
 import pytest
@@ -21,7 +19,7 @@ from app.api import router
 from app.core.config import EnvironmentOption, Settings
 from app.core.db.database import Base
 from app.core.setup import create_application
-from src.scripts.services import POSTGRES_FAST, PostgresServer, ValkeyServer
+from src.scripts.services import POSTGRES_FAST, PostgresServer, ValkeyServer, temporary_folder
 from tests.helper import API, Rows, unique
 from tests.readme import ROOT
 
@@ -63,15 +61,6 @@ class Services:
         return {name: str(value) for name, value in values.items()} | changes
 
 
-@contextlib.contextmanager
-def reachable_folder() -> Iterator[Path]:
-    """A temporary folder that PostgreSQL can reach also when root runs the tests and it runs as somebody else."""
-    with TemporaryDirectory(prefix="fastapi-boilerplate-") as name:
-        folder = Path(name)
-        folder.chmod(0o711)
-        yield folder
-
-
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
@@ -80,7 +69,7 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="session")
 def services() -> Iterator[Services]:
     with (
-        reachable_folder() as folder,
+        temporary_folder() as folder,
         PostgresServer(folder / "postgres", password=POSTGRES_PASSWORD, options=POSTGRES_FAST) as postgres,
         ValkeyServer(folder / "valkey", password=VALKEY_PASSWORD) as valkey,
     ):

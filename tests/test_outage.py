@@ -10,8 +10,8 @@ import pytest
 
 from app.api import router
 from app.core.setup import create_application
-from src.scripts.services import POSTGRES_FAST, PostgresServer, ValkeyServer
-from tests.conftest import Services, reachable_folder
+from src.scripts.services import POSTGRES_FAST, PostgresServer, ValkeyServer, temporary_folder
+from tests.conftest import Services
 from tests.helper import API, Account, Rows, unique
 
 RECOVERY_SECONDS = 2
@@ -21,7 +21,7 @@ RECOVERY_SECONDS = 2
 def own_services() -> Iterator[Services]:
     """Servers that these tests may kill."""
     with (
-        reachable_folder() as folder,
+        temporary_folder() as folder,
         PostgresServer(folder / "postgres", password="x", options=POSTGRES_FAST) as postgres,
         ValkeyServer(folder / "valkey") as valkey,
     ):

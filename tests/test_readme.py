@@ -6,6 +6,7 @@ import inspect
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -22,6 +23,7 @@ from tests.conftest import Services
 from tests.helper import API, Rows
 from tests.readme import README, ROOT, blocks, chapter, copy_project
 
+PYTHON = shlex.quote(sys.executable)
 FILE_NAME = re.compile(r"^# (src/\S+)\n")
 
 
@@ -141,17 +143,17 @@ async def test_an_entity_from_the_table_to_the_endpoint(
             marker = "router.include_router(posts_router)"
             path.write_text(before.replace(marker, f"{block}\n{marker}") if before else block)
     environment = services.environment(POSTGRES_DB=empty_database)
-    migrate = blocks("5.5 Alembic", "sh")[0].replace("poetry run", f"{sys.executable} -m")
+    migrate = blocks("5.5 Alembic", "sh")[0].replace("poetry run", f"{PYTHON} -m")
 
     await apply_migrations(services.settings(POSTGRES_DB=empty_database))
     status, output = await shell(migrate, project / "src", environment)
     assert status == 0, output
-    status, output = await shell(f"{sys.executable} -m alembic check", project / "src", environment)
+    status, output = await shell(f"{PYTHON} -m alembic check", project / "src", environment)
     assert status == 0, output
     visit = project / "visit.py"
     visit.write_text(VISIT)
     paths = {"PYTHONPATH": os.pathsep.join((str(project), str(project / "src")))}
-    status, output = await shell(f"{sys.executable} visit.py", project, environment | paths)
+    status, output = await shell(f"{PYTHON} visit.py", project, environment | paths)
     assert status == 0, output
 
 
@@ -167,7 +169,7 @@ async def test_the_test_of_an_item(tmp_path: Path) -> None:
     """The example of chapter 7 passes as a test of this suite."""
     project = copy_project(tmp_path)
     (project / "tests" / "test_items.py").write_text(blocks("7. Testing", "python")[0])
-    status, output = await shell(f"{sys.executable} -m pytest -q tests/test_items.py", project, {})
+    status, output = await shell(f"{PYTHON} -m pytest -q tests/test_items.py", project, {})
 
     assert status == 0, output
     assert "1 passed" in output

@@ -45,7 +45,7 @@ def as_user(account: Account | None) -> _PopenUser:
 
 
 def run_as(account: Account | None, command: list[str]) -> subprocess.CompletedProcess[str]:
-    """Runs a program to its end, with both outputs as one text."""
+    """Runs a program to its end, with both outputs as one text; Ctrl-C in the terminal does not reach it."""
     environment = {**os.environ, "LC_ALL": "C"}
     return subprocess.run(
         command,
@@ -56,6 +56,7 @@ def run_as(account: Account | None, command: list[str]) -> subprocess.CompletedP
         check=False,
         cwd="/",
         env=environment,
+        start_new_session=True,
         **as_user(account),
     )
 

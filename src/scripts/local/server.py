@@ -82,14 +82,11 @@ class Server(ABC):
         return self._process.pid
 
     def start(self) -> None:
-        """Returns when clients can connect; ends a server that an earlier, killed owner of the folder left behind."""
+        """Returns when clients can connect."""
         if self.running:
             return
         try:
-            self.data.mkdir(parents=True, exist_ok=True)
-            if not self._lock.acquire():
-                raise ServiceError(f"{self.name} in {self.data} is already in use by process {self._lock.holder()}.")
-            self._clear_remains()
+            self.recover()
             self._launch(self._prepare())
         except OSError as error:
             self.kill()
@@ -97,6 +94,13 @@ class Server(ABC):
         except BaseException:
             self.kill()
             raise
+
+    def recover(self) -> None:
+        """Takes the folder and ends what a killed owner left running there, so that its port is free too."""
+        self.data.mkdir(parents=True, exist_ok=True)
+        if not self._lock.acquire():
+            raise ServiceError(f"{self.name} in {self.data} is already in use by process {self._lock.holder()}.")
+        self._clear_remains()
 
     def stop(self) -> None:
         """Ends cleanly, paused or not; harmless if nothing runs."""

@@ -1,0 +1,52 @@
+# Everything runs in .venv, which `make install` fills from poetry.lock. Poetry itself is in .tools.
+
+PYTHON ?= python3
+HOST = 127.0.0.1
+PORT = 8000
+ARGS =
+
+PY := .venv/bin/python
+POETRY := .tools/poetry/bin/python -m poetry --no-interaction
+SOURCES := src tests $(wildcard benchmarks)
+
+.DEFAULT_GOAL := help
+.PHONY: help run install test test-compose check format clean python
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+run: install ## API, worker, PostgreSQL and Valkey on this machine (PORT=8000 HOST=127.0.0.1)
+	@exec $(PY) -m src.scripts.run_local --host "$(HOST)" --port "$(PORT)"
+
+install: python ## The packages of poetry.lock, if they are not there yet (PYTHON=python3)
+	@"$(PYTHON)" src/scripts/install.py
+
+test: install ## All tests and their coverage (ARGS="-k login")
+	@$(PY) -m coverage erase
+	$(PY) -m coverage run -m pytest -m "not compose" $(ARGS)
+	@$(PY) -m coverage combine --quiet
+	$(PY) -m coverage report
+
+test-compose: install ## The tests of docker-compose.yml, which need Docker
+	$(PY) -m pytest -m compose $(ARGS)
+
+check: install ## Format, lint, types, import directions, lock file, migrations
+	$(PY) -m ruff format --check $(SOURCES)
+	$(PY) -m ruff check $(SOURCES)
+	$(PY) -m mypy
+	PYTHONPATH=src $(PY) -c 'from importlinter.cli import lint_imports_command as main; main()' --no-logo
+	$(POETRY) check --lock
+	$(PY) -m src.scripts.check_migrations
+
+format: install ## Format the code and mend what the linter can
+	$(PY) -m ruff check --fix $(SOURCES)
+	$(PY) -m ruff format $(SOURCES)
+
+clean: python ## Remove .venv, .tools, the local data and all caches
+	@"$(PYTHON)" -m src.scripts.local.clean
+	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+python:
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo 'Python 3.11 or newer is needed as "$(PYTHON)"; another one: make PYTHON=/path/to/python3.12 ...' >&2; exit 1; }
