@@ -10,13 +10,21 @@ from fastapi import APIRouter, FastAPI
 from app.api.errors import install_error_handlers
 from app.api.openapi import Application
 from app.api.usernames import literal_segments
-from app.core.config import AppSettings, ClientSideCacheSettings, CryptSettings, PostgresSettings
+from app.core.config import (
+    AppSettings,
+    ClientSideCacheSettings,
+    CryptSettings,
+    PostgresSettings,
+    RedisRateLimiterSettings,
+)
 from app.core.db.migrate import apply_migrations
 from app.core.logger import configure_logging
 from app.core.resources import open_resources
 from app.core.settings_base import SettingsBase
 from app.middleware.body_limit_middleware import BodyLimitMiddleware
 from app.middleware.client_cache_middleware import ClientCacheMiddleware
+from app.middleware.rate_limit_headers import RateLimitHeadersMiddleware
+from app.middleware.trusted_proxies import TrustedProxiesMiddleware
 
 logger = logging.getLogger(__name__)
 
@@ -79,4 +87,8 @@ def create_application(
         app.add_middleware(BodyLimitMiddleware, max_bytes=settings.MAX_REQUEST_BODY_BYTES)
     if isinstance(settings, ClientSideCacheSettings):
         app.add_middleware(ClientCacheMiddleware, max_age=settings.CLIENT_CACHE_MAX_AGE)
+    if isinstance(settings, RedisRateLimiterSettings):
+        app.add_middleware(RateLimitHeadersMiddleware)
+    if isinstance(settings, AppSettings):
+        app.add_middleware(TrustedProxiesMiddleware, trusted=settings.TRUSTED_PROXIES)
     return app
