@@ -1,11 +1,14 @@
 """How a request is limited: in whose bucket it counts, and by which rule."""
 
 import logging
+import re
 from collections.abc import Sequence
+from difflib import get_close_matches
 from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import Annotated
 
 from fastapi import Depends, Request
+from fastapi.routing import iter_route_contexts
 
 from app.core.config import DefaultRateLimitSettings
 from app.core.exceptions.http_exceptions import RateLimitException, ServiceUnavailableException
@@ -17,6 +20,7 @@ from app.schemas.rate_limit import MAX_PATH_LENGTH, sanitize_path
 
 logger = logging.getLogger(__name__)
 
+_PARAMETER = re.compile(r"\{\w+\}")
 IPV6_PREFIX = 64
 """What one IPv6 customer gets at least: single addresses of it are free to change."""
 
@@ -28,7 +32,7 @@ def _template(request: Request) -> str:
     return template
 
 
-def get_rule_paths(request: Request) -> RulePaths:
+async def get_rule_paths(request: Request) -> RulePaths:
     """Leaves the paths in the request's state too: the look-up of the user then brings the rule with it."""
     literal = sanitize_path(request.scope["path"].removeprefix(request.scope.get("root_path", "")))
     template = sanitize_path(_template(request))
@@ -88,3 +92,19 @@ async def limit_request(request: Request, paths: RulePaths, user_id: int | None,
     setattr(request.state, STATE_KEY, admission.headers)
     if not admission.admitted:
         raise RateLimitException
+
+
+def _matches(path: str, template: str) -> bool:
+    parts = (re.escape(part) for part in _PARAMETER.split(template))
+    return re.fullmatch(".+".join(parts), path) is not None
+
+
+def warn_of_unknown_path(request: Request, path: str) -> None:
+    """Logs a rule's path that no route has, with the nearest one that exists: it may be a slip of the pen."""
+    contexts = iter_route_contexts(request.app.routes)
+    templates = {sanitize_path(context.path_format) for context in contexts if context.path_format}
+    if not any(_matches(path, template) for template in templates):
+        nearest = get_close_matches(path, templates, n=1, cutoff=0)
+        logger.warning(
+            "no route has the rate limit's path %s; the nearest is %s", path, nearest[0] if nearest else None
+        )
