@@ -33,22 +33,22 @@ PathTierName = Annotated[Text, Path(description="a tier's name")]
 PathId = Annotated[Id, Path()]
 
 
-def get_resources(request: Request) -> Resources:
+async def get_resources(request: Request) -> Resources:
     resources: Resources = request.app.state.resources
     return resources
 
 
-def get_queue(request: Request) -> ArqRedis:
+async def get_queue(request: Request) -> ArqRedis:
     queue: ArqRedis = request.app.state.resources.queue
     return queue
 
 
-def get_crypt_settings(request: Request) -> CryptSettings:
+async def get_crypt_settings(request: Request) -> CryptSettings:
     settings: CryptSettings = request.app.state.resources.settings
     return settings
 
 
-def get_login_lockout(
+async def get_login_lockout(
     request: Request, settings: Annotated[CryptSettings, Depends(get_crypt_settings)]
 ) -> LoginLockout:
     limiter: RateLimiter | None = request.app.state.resources.rate_limiter
@@ -57,7 +57,7 @@ def get_login_lockout(
     )
 
 
-def get_password_hasher(request: Request) -> PasswordHasher:
+async def get_password_hasher(request: Request) -> PasswordHasher:
     hasher: PasswordHasher = request.app.state.resources.password_hasher
     return hasher
 
