@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from redis import Redis
 from redis.commands.core import Script
 
-from app.core.utils.rate_limit_script import ADMIT, HISTORY_ENTRIES, HISTORY_SECONDS
+from app.core.utils.rate_limit_script import HISTORY_ENTRIES, HISTORY_SECONDS, admit_script
 from tests.conftest import Services
 from tests.helper import unique
 
@@ -30,18 +30,17 @@ class Bucket:
     """One bucket of the real script at the times that the test says."""
 
     redis: Redis
+    with_history: bool = True
     key: str = field(default_factory=lambda: unique("bucket"))
 
     def __post_init__(self) -> None:
-        assert ADMIT.count(READS_CLOCK) == 1
-        self._script: Script = self.redis.register_script(ADMIT.replace(READS_CLOCK, "{ARGV[7], ARGV[8]}"))
+        script = admit_script() if self.with_history else admit_script(0, 0)
+        assert script.count(READS_CLOCK) == 1
+        self._script: Script = self.redis.register_script(script.replace(READS_CLOCK, "{ARGV[3], ARGV[4]}"))
 
-    def admit(self, now: int, limit: int, period: int, history: tuple[int, int]) -> list[int]:
-        answer: list[int] = self._script(
-            keys=[self.key, f"{self.key}:notice"],
-            args=[limit, period, *history, 0, 2, now // SECOND, now % SECOND],
-        )
-        return answer
+    def admit(self, now: int, limit: int, period: int) -> list[int]:
+        answer: bytes = self._script([self.key], [limit, period, now // SECOND, now % SECOND])
+        return [int(number) for number in answer.split()]
 
 
 @dataclass
@@ -80,18 +79,18 @@ def test_the_script_is_the_model_whatever_the_rule_becomes(
     for step, (limit, period) in requests:
         now += step
         expected = model.admit(now, limit, period)
-        assert bucket.admit(now, limit, period, (HISTORY_ENTRIES, HISTORY_SECONDS)) == expected
+        assert bucket.admit(now, limit, period) == expected
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(limit=st.integers(1, 12), clock=st.lists(steps, max_size=60))
 def test_with_one_rule_no_history_is_needed(redis: Redis, limit: int, clock: list[int]) -> None:
     """The entries that the rule itself asks for are enough to be exact."""
-    bucket, model, now = Bucket(redis), Model(), START
+    bucket, model, now = Bucket(redis, with_history=False), Model(), START
     for step in clock:
         now += step
         expected = model.admit(now, limit, 60)
-        assert bucket.admit(now, limit, 60, (0, 0)) == expected
+        assert bucket.admit(now, limit, 60) == expected
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -99,14 +98,14 @@ def test_with_one_rule_no_history_is_needed(redis: Redis, limit: int, clock: lis
 def test_after_the_told_time_a_request_is_admitted_and_one_microsecond_before_it_is_not(
     redis: Redis, requests: list[tuple[int, tuple[int, int]]]
 ) -> None:
-    bucket, now, history = Bucket(redis), START, (HISTORY_ENTRIES, HISTORY_SECONDS)
+    bucket, now = Bucket(redis), START
     for step, (limit, period) in requests:
         now += step
-        admitted, _, _, retry, _ = bucket.admit(now, limit, period, history)
+        admitted, _, _, retry, _ = bucket.admit(now, limit, period)
         if not admitted:
-            assert bucket.admit(now + retry - 1, limit, period, history)[0] == 0
+            assert bucket.admit(now + retry - 1, limit, period)[0] == 0
             now += retry
-            assert bucket.admit(now, limit, period, history)[0] == 1
+            assert bucket.admit(now, limit, period)[0] == 1
 
 
 @pytest.mark.parametrize(
@@ -121,7 +120,7 @@ def test_a_bucket_has_a_largest_size(redis: Redis, limit: int, period: int, entr
     bucket = Bucket(redis)
     for number in range(2 * entries):
         now = START + number * (period * SECOND // limit + 1)
-        assert bucket.admit(now, limit, period, (HISTORY_ENTRIES, HISTORY_SECONDS))[0] == 1
+        assert bucket.admit(now, limit, period)[0] == 1
 
     assert redis.llen(bucket.key) == entries
     questions = redis.pipeline()
@@ -136,6 +135,6 @@ def test_old_admissions_are_dropped(redis: Redis) -> None:
     """A caller who comes rarely has a small bucket, although no call drops many entries."""
     bucket = Bucket(redis)
     for number in range(100):
-        bucket.admit(START + number * HISTORY_SECONDS * SECOND // 10, 5, 1, (HISTORY_ENTRIES, HISTORY_SECONDS))
+        bucket.admit(START + number * HISTORY_SECONDS * SECOND // 10, 5, 1)
 
     assert redis.llen(bucket.key) == 10

@@ -1,10 +1,9 @@
 """Tells a client of a limited route where it stands, whatever the answer."""
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 STATE_KEY = "rate_limit_headers"
-"""Where in the request's state the limiter leaves the header fields."""
+"""Where in the request's state the limiter leaves the header fields, as ASGI wants them."""
 
 
 class RateLimitHeadersMiddleware:
@@ -21,7 +20,8 @@ class RateLimitHeadersMiddleware:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start" and STATE_KEY in state:
-                MutableHeaders(scope=message).update(state[STATE_KEY])
+                # A new list: the old one may be that of a response which is sent more than once.
+                message = {**message, "headers": [*message["headers"], *state[STATE_KEY]]}
             await send(message)
 
         await self.app(scope, receive, send_with_headers)

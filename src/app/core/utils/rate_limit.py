@@ -14,13 +14,7 @@ from redis.exceptions import RedisError
 
 from app.core.config import RedisRateLimiterSettings
 from app.core.utils.circuit_breaker import CircuitBreaker
-from app.core.utils.rate_limit_script import (
-    ADMIT,
-    HISTORY_ENTRIES,
-    HISTORY_SECONDS,
-    NOTICE_SECONDS,
-    STALE_ENTRIES_DROPPED,
-)
+from app.core.utils.rate_limit_script import admit_script
 from app.core.utils.redis import create_pool
 
 logger = logging.getLogger(__name__)
@@ -58,14 +52,14 @@ class Admission:
     announce: bool
 
     @property
-    def headers(self) -> dict[str, str]:
-        """The fields of draft-ietf-httpapi-ratelimit-headers-03; `Retry-After` (RFC 9110) for a refusal."""
-        fields = {
-            "RateLimit-Limit": str(self.limit),
-            "RateLimit-Remaining": str(self.remaining),
-            "RateLimit-Reset": str(self.reset_after),
-        }
-        return fields if self.admitted else {**fields, "Retry-After": str(self.retry_after)}
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """The fields of draft-ietf-httpapi-ratelimit-headers-03, and Retry-After (RFC 9110), as ASGI wants them."""
+        fields = [
+            (b"ratelimit-limit", b"%d" % self.limit),
+            (b"ratelimit-remaining", b"%d" % self.remaining),
+            (b"ratelimit-reset", b"%d" % self.reset_after),
+        ]
+        return fields if self.admitted else [*fields, (b"retry-after", b"%d" % self.retry_after)]
 
 
 def _whole_seconds(microseconds: int) -> int:
@@ -82,7 +76,7 @@ class RateLimiter:
         self.redis = redis
         self.failures = 0
         self._fail_open = fail_open
-        self._admit = redis.register_script(ADMIT)
+        self._admit = redis.register_script(admit_script())
         self._breaker = CircuitBreaker()
         self._next_warning = 0.0
 
@@ -94,24 +88,15 @@ class RateLimiter:
         if not self._breaker.allows_call():
             self._pass_uncounted("it failed a moment ago")
             return None
+        keys = [f"rate_limit:{bucket}", f"rate_limit_notice:{bucket}"]
         try:
-            answer: list[int] = await self._admit(
-                keys=[f"rate_limit:{bucket}", f"rate_limit_notice:{bucket}"],
-                args=[
-                    limit.requests,
-                    limit.period,
-                    HISTORY_ENTRIES,
-                    HISTORY_SECONDS,
-                    NOTICE_SECONDS if announce else 0,
-                    STALE_ENTRIES_DROPPED,
-                ],
-            )
+            answer: bytes = await self._admit(keys if announce else keys[:1], (limit.requests, limit.period))
         except RedisError as error:
             self._breaker.record_failure()
             self._pass_uncounted(repr(error))
             return None
         self._breaker.record_success()
-        admitted, remaining, reset, retry, announced = answer
+        admitted, remaining, reset, retry, announced = map(int, answer.split())
         return Admission(
             bool(admitted), limit.requests, remaining, _whole_seconds(reset), _whole_seconds(retry), bool(announced)
         )

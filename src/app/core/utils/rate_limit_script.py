@@ -10,14 +10,11 @@ Admitting looks at one entry: the one `limit` admissions ago. Counting what rema
 HISTORY_ENTRIES = 1000
 HISTORY_SECONDS = 3600
 NOTICE_SECONDS = 60
-STALE_ENTRIES_DROPPED = 2
-"""Per call, which adds at most one: the list shrinks, and no call pays for many."""
 
-ADMIT = """
+_ADMIT = """
 local bucket, notice = KEYS[1], KEYS[2]
 local limit, period = tonumber(ARGV[1]), tonumber(ARGV[2]) * 1000000
-local kept_entries, kept_period = math.max(limit, tonumber(ARGV[3])), math.max(period, tonumber(ARGV[4]) * 1000000)
-local notice_seconds, dropped = tonumber(ARGV[5]), tonumber(ARGV[6])
+local kept_entries, kept_period = math.max(limit, history_entries), math.max(period, history_seconds * 1000000)
 
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -46,7 +43,8 @@ if admitted then
 else
     retry = admission(limit) + period - now
 end
-for _ = 1, dropped do
+-- Two, where a call adds at most one: the list shrinks, and no call pays for many.
+for _ = 1, 2 do
     if tonumber(redis.call('LINDEX', bucket, 0)) > now - kept_period then break end
     redis.call('LPOP', bucket)
 end
@@ -54,6 +52,18 @@ local newest = admission(1)
 redis.call('PEXPIRE', bucket, string.format('%.0f', math.ceil((newest + kept_period - now) / 1000)))
 
 local announce = 0
-if notice_seconds > 0 and redis.call('SET', notice, '1', 'NX', 'EX', notice_seconds) then announce = 1 end
-return {admitted and 1 or 0, limit - known, newest + period - now, retry, announce}
+if notice and redis.call('SET', notice, '1', 'NX', 'EX', notice_seconds) then announce = 1 end
+-- One text, because a client takes longer over a list.
+local reset = newest + period - now
+return string.format('%d %.0f %.0f %.0f %d', admitted and 1 or 0, limit - known, reset, retry, announce)
 """
+
+
+def admit_script(history_entries: int = HISTORY_ENTRIES, history_seconds: int = HISTORY_SECONDS) -> str:
+    """Keys: the bucket, and where a notice is wanted its mark. Arguments: limit, and period in seconds.
+
+    Answers five integers in one text: 1 or 0 for admitted, requests that remain, microseconds until the window is empty
+    and until the next admission, 1 or 0 for a notice to be given now.
+    """
+    constants = (history_entries, history_seconds, NOTICE_SECONDS)
+    return "local history_entries, history_seconds, notice_seconds = {}, {}, {}".format(*constants) + _ADMIT
