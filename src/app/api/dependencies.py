@@ -17,7 +17,7 @@ from app.core.schemas import Id, Text
 from app.core.security import PasswordHasher, TokenClaims, TokenType, decode_token
 from app.core.utils.lockout import LoginLockout
 from app.core.utils.rate_limit import RateLimiter
-from app.crud.crud_rate_limit import TierRule, crud_rate_limits
+from app.crud.crud_rate_limit import RulePaths, TierRule, crud_rate_limits
 from app.crud.crud_tier import crud_tiers
 from app.crud.crud_users import StoredUser, crud_users
 from app.schemas.tier import TierRead
@@ -71,14 +71,10 @@ Hasher = Annotated[PasswordHasher, Depends(get_password_hasher)]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A logged-in user and the access token that says so.
-
-    `rules` are those of the user's tier for the request's path; None where nobody has asked for them.
-    """
+    """A logged-in user and the access token that says so."""
 
     user: StoredUser
     claims: TokenClaims
-    rules: tuple[TierRule, ...] | None = None
 
 
 async def get_optional_caller(request: Request, token: BearerToken, database: Reads, settings: Crypt) -> Caller | None:
@@ -88,7 +84,8 @@ async def get_optional_caller(request: Request, token: BearerToken, database: Re
         return None
     if paths := getattr(request.state, "rule_paths", None):
         found = await crud_users.read_by_session_with_rules(database, claims, paths)
-        return Caller(found[0], claims, found[1]) if found else None
+        request.state.user_and_rules = found
+        return Caller(found[0], claims) if found else None
     user = await crud_users.read_by_session(database, claims)
     return Caller(user, claims) if user else None
 
@@ -113,25 +110,30 @@ async def get_current_superuser(user: Annotated[StoredUser, Depends(get_current_
     return user
 
 
-OptionalCaller = Annotated[Caller | None, Depends(get_optional_caller)]
 CurrentCaller = Annotated[Caller, Depends(get_caller)]
 CurrentUser = Annotated[StoredUser, Depends(get_current_user)]
 OptionalUser = Annotated[StoredUser | None, Depends(get_optional_user)]
 Superuser = Annotated[StoredUser, Depends(get_current_superuser)]
 
 
-async def rate_limiter(
-    request: Request, paths: LimitedPaths, caller: OptionalCaller, user: OptionalUser, database: Reads
-) -> None:
+async def _tier_rules(request: Request, paths: RulePaths, user: StoredUser) -> tuple[TierRule, ...]:
+    known: tuple[StoredUser, tuple[TierRule, ...]] | None = getattr(request.state, "user_and_rules", None)
+    if known and known[0] is user:
+        return known[1]
+    if user.tier_id is None:
+        return ()
+    # Somebody else looked the user up before the paths were known.
+    return await crud_rate_limits.read_rules(await get_database(request), user.tier_id, paths)
+
+
+async def rate_limiter(request: Request, paths: LimitedPaths, user: OptionalUser) -> None:
     """Limits a route: `dependencies=[Depends(rate_limiter)]`.
 
     A user is limited by the rule of its tier for the path, or else by the default; anybody else by address.
     """
-    rules = caller.rules if caller and caller.user is user else None
-    if rules is None and user is not None and user.tier_id is not None:
-        # Somebody else looked the user up before the paths were known.
-        rules = await crud_rate_limits.read_rules(database, user.tier_id, paths)
-    await limit_request(request, paths, user.id if user else None, choose_rule(rules or (), paths))
+    # Few parameters: FastAPI walks through all that they depend on, known or not.
+    rules = await _tier_rules(request, paths, user) if user else ()
+    await limit_request(request, paths, user.id if user else None, choose_rule(rules, paths))
 
 
 async def get_path_user(username: PathUsername, database: Reads) -> StoredUser:
