@@ -1,7 +1,4 @@
-"""An exact sliding window: in any `period` seconds at most `limit` admissions, whoever asks from wherever.
-
-admission = await limiter.admit("user:1:api_v1_tasks_task", Limit(requests=10, period=3600))
-"""
+"""An exact sliding window: in any `period` seconds at most `limit` admissions, whoever asks from wherever."""
 
 import logging
 import time
