@@ -6,9 +6,9 @@ from typing import Annotated
 from arq import ArqRedis
 from fastapi import Depends, Path, Request
 from fastapi.security import OAuth2PasswordBearer
-from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.api.rate_limiting import LimitedPaths, choose_rule, limit_request
 from app.core.config import CryptSettings
 from app.core.db.database import Database, async_get_db, get_database
 from app.core.exceptions.http_exceptions import ForbiddenException, UnauthorizedException
@@ -16,6 +16,8 @@ from app.core.resources import Resources
 from app.core.schemas import Id, Text
 from app.core.security import PasswordHasher, TokenClaims, TokenType, decode_token
 from app.core.utils.lockout import LoginLockout
+from app.core.utils.rate_limit import RateLimiter
+from app.crud.crud_rate_limit import RulePaths, TierRule, crud_rate_limits
 from app.crud.crud_tier import crud_tiers
 from app.crud.crud_users import StoredUser, crud_users
 from app.schemas.tier import TierRead
@@ -31,29 +33,31 @@ PathTierName = Annotated[Text, Path(description="a tier's name")]
 PathId = Annotated[Id, Path()]
 
 
-def get_resources(request: Request) -> Resources:
+async def get_resources(request: Request) -> Resources:
     resources: Resources = request.app.state.resources
     return resources
 
 
-def get_queue(request: Request) -> ArqRedis:
+async def get_queue(request: Request) -> ArqRedis:
     queue: ArqRedis = request.app.state.resources.queue
     return queue
 
 
-def get_crypt_settings(request: Request) -> CryptSettings:
+async def get_crypt_settings(request: Request) -> CryptSettings:
     settings: CryptSettings = request.app.state.resources.settings
     return settings
 
 
-def get_login_lockout(
+async def get_login_lockout(
     request: Request, settings: Annotated[CryptSettings, Depends(get_crypt_settings)]
 ) -> LoginLockout:
-    redis: Redis | None = request.app.state.resources.rate_limiter
-    return LoginLockout(redis, settings, address=request.client.host if request.client else "")
+    limiter: RateLimiter | None = request.app.state.resources.rate_limiter
+    return LoginLockout(
+        limiter.redis if limiter else None, settings, address=request.client.host if request.client else ""
+    )
 
 
-def get_password_hasher(request: Request) -> PasswordHasher:
+async def get_password_hasher(request: Request) -> PasswordHasher:
     hasher: PasswordHasher = request.app.state.resources.password_hasher
     return hasher
 
@@ -73,11 +77,17 @@ class Caller:
     claims: TokenClaims
 
 
-async def get_optional_caller(token: BearerToken, database: Reads, settings: Crypt) -> Caller | None:
+async def get_optional_caller(request: Request, token: BearerToken, database: Reads, settings: Crypt) -> Caller | None:
     """None without a token or with a bad one; a database that cannot be asked is an error, not an anonymous caller."""
     claims = decode_token(token, TokenType.ACCESS, settings) if token else None
-    user = await crud_users.read_by_session(database, claims) if claims else None
-    return Caller(user, claims) if user and claims else None
+    if claims is None:
+        return None
+    if paths := getattr(request.state, "rule_paths", None):
+        found = await crud_users.read_by_session_with_rules(database, claims, paths)
+        request.state.user_and_rules = found
+        return Caller(found[0], claims) if found else None
+    user = await crud_users.read_by_session(database, claims)
+    return Caller(user, claims) if user else None
 
 
 async def get_caller(token: BearerToken, caller: Annotated[Caller | None, Depends(get_optional_caller)]) -> Caller:
@@ -104,6 +114,26 @@ CurrentCaller = Annotated[Caller, Depends(get_caller)]
 CurrentUser = Annotated[StoredUser, Depends(get_current_user)]
 OptionalUser = Annotated[StoredUser | None, Depends(get_optional_user)]
 Superuser = Annotated[StoredUser, Depends(get_current_superuser)]
+
+
+async def _tier_rules(request: Request, paths: RulePaths, user: StoredUser) -> tuple[TierRule, ...]:
+    known: tuple[StoredUser, tuple[TierRule, ...]] | None = getattr(request.state, "user_and_rules", None)
+    if known and known[0] is user:
+        return known[1]
+    if user.tier_id is None:
+        return ()
+    # Somebody else looked the user up before the paths were known.
+    return await crud_rate_limits.read_rules(await get_database(request), user.tier_id, paths)
+
+
+async def rate_limiter(request: Request, paths: LimitedPaths, user: OptionalUser) -> None:
+    """Limits a route: `dependencies=[Depends(rate_limiter)]`.
+
+    A user is limited by the rule of its tier for the path, or else by the default; anybody else by address.
+    """
+    # Few parameters: FastAPI walks through all that they depend on, known or not.
+    rules = await _tier_rules(request, paths, user) if user else ()
+    await limit_request(request, paths, user.id if user else None, choose_rule(rules, paths))
 
 
 async def get_path_user(username: PathUsername, database: Reads) -> StoredUser:

@@ -19,7 +19,7 @@ from app.core.security import PasswordHasher, open_password_hasher
 from app.core.settings_base import SettingsBase
 from app.core.utils.cache import open_cache
 from app.core.utils.queue import open_queue
-from app.core.utils.rate_limit import open_rate_limiter
+from app.core.utils.rate_limit import RateLimiter, open_rate_limiter
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Resources:
     database: Database | None
     cache: Redis | None
     queue: ArqRedis | None
-    rate_limiter: Redis | None
+    rate_limiter: RateLimiter | None
 
 
 @asynccontextmanager

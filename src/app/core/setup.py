@@ -6,17 +6,26 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from typing import Any, Protocol
 
 from fastapi import APIRouter, FastAPI
+from starlette.types import ASGIApp
 
 from app.api.errors import install_error_handlers
 from app.api.openapi import Application
 from app.api.usernames import literal_segments
-from app.core.config import AppSettings, ClientSideCacheSettings, CryptSettings, PostgresSettings
+from app.core.config import (
+    AppSettings,
+    ClientSideCacheSettings,
+    CryptSettings,
+    PostgresSettings,
+    RedisRateLimiterSettings,
+)
 from app.core.db.migrate import apply_migrations
 from app.core.logger import configure_logging
 from app.core.resources import open_resources
 from app.core.settings_base import SettingsBase
 from app.middleware.body_limit_middleware import BodyLimitMiddleware
 from app.middleware.client_cache_middleware import ClientCacheMiddleware
+from app.middleware.rate_limit_headers import RateLimitHeadersMiddleware
+from app.middleware.trusted_proxies import TrustedProxiesMiddleware
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +65,16 @@ def _metadata(settings: AppSettings) -> dict[str, Any]:
     }
 
 
+class _Application(Application):
+    """Knows the client before anything else runs; FastAPI's own outermost layers would hide the connection."""
+
+    trusted_proxies: tuple[str, ...] | None = None
+
+    def build_middleware_stack(self) -> ASGIApp:
+        stack = super().build_middleware_stack()
+        return stack if self.trusted_proxies is None else TrustedProxiesMiddleware(stack, self.trusted_proxies)
+
+
 def create_application(
     router: APIRouter,
     settings: SettingsBase,
@@ -70,7 +89,8 @@ def create_application(
     inside the application's; every other keyword goes to `FastAPI` and wins over what the settings say.
     """
     metadata = _metadata(settings) if isinstance(settings, AppSettings) else {}
-    app = Application(**{"lifespan": _lifespan(settings, create_tables_on_start, lifespan), **metadata, **kwargs})
+    app = _Application(**{"lifespan": _lifespan(settings, create_tables_on_start, lifespan), **metadata, **kwargs})
+    app.trusted_proxies = settings.TRUSTED_PROXIES if isinstance(settings, AppSettings) else None
     app.include_router(router)
     app.state.settings = settings
     app.state.reserved_usernames = literal_segments(app.routes)
@@ -79,4 +99,6 @@ def create_application(
         app.add_middleware(BodyLimitMiddleware, max_bytes=settings.MAX_REQUEST_BODY_BYTES)
     if isinstance(settings, ClientSideCacheSettings):
         app.add_middleware(ClientCacheMiddleware, max_age=settings.CLIENT_CACHE_MAX_AGE)
+    if isinstance(settings, RedisRateLimiterSettings):
+        app.add_middleware(RateLimitHeadersMiddleware)
     return app

@@ -1,5 +1,7 @@
 """The rules of one tier."""
 
+from dataclasses import dataclass
+
 from sqlalchemy import and_, bindparam, select
 
 from app.core.db.database import Database
@@ -16,6 +18,10 @@ from app.schemas.rate_limit import (
     RateLimitUpdateInternal,
 )
 
+RULE_COLUMNS = (RateLimit.path, RateLimit.limit, RateLimit.period)
+"""Those of `TierRule`."""
+MATCHES_PATHS = RateLimit.path.in_([bindparam("literal"), bindparam("template")])
+"""The condition whose parameters are the fields of `RulePaths`."""
 _TIER = select(Tier.id).where(Tier.name == bindparam("tier_name"))
 _BY_TIER = (
     select(*columns(RateLimit, RateLimitRead))
@@ -26,7 +32,25 @@ _BY_TIER = (
 _OF_TIER_ID = (
     select(*columns(RateLimit, RateLimitRead)).where(RateLimit.tier_id == bindparam("tier_id")).order_by(RateLimit.id)
 )
+_OF_TIER_ID_AND_PATHS = select(*RULE_COLUMNS).where(RateLimit.tier_id == bindparam("tier_id"), MATCHES_PATHS)
 _LISTING = Listing(RateLimit, RateLimitRead, parent=Parent(_TIER, RateLimit.tier_id, "Tier"))
+
+
+@dataclass(frozen=True, slots=True)
+class RulePaths:
+    """The two paths under which a rule may be stored for a request; the same for a route without parameters."""
+
+    literal: str
+    template: str
+
+
+@dataclass(frozen=True, slots=True)
+class TierRule:
+    """At most `limit` requests in any `period` seconds for the path as it is stored."""
+
+    path: str
+    limit: int
+    period: int
 
 
 class CRUDRateLimit(
@@ -52,6 +76,12 @@ class CRUDRateLimit(
     async def read_all_of_tier(self, database: Database, tier_id: int) -> list[RateLimitRead]:
         rows = await database.fetch_all(_OF_TIER_ID, {"tier_id": tier_id})
         return [RateLimitRead.model_validate(row) for row in rows]
+
+    async def read_rules(self, database: Database, tier_id: int, paths: RulePaths) -> tuple[TierRule, ...]:
+        rows = await database.fetch_all(
+            _OF_TIER_ID_AND_PATHS, {"tier_id": tier_id, "literal": paths.literal, "template": paths.template}
+        )
+        return tuple(TierRule(row.path, row.limit, row.period) for row in rows)
 
 
 crud_rate_limits = CRUDRateLimit(RateLimit)

@@ -4,14 +4,16 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, bindparam, exists, or_, select
+from sqlalchemy import Row, and_, bindparam, exists, or_, select
 
 from app.core.db.database import Database
 from app.core.db.token_blacklist import TokenBlacklist
 from app.core.exceptions.data_exceptions import RowNotFoundError
 from app.core.security import TokenClaims, digest
 from app.crud.crud_base import CRUDBase
+from app.crud.crud_rate_limit import MATCHES_PATHS, RULE_COLUMNS, RulePaths, TierRule
 from app.crud.helper import Listed, Listing, Window, columns, visible
+from app.models.rate_limit import RateLimit
 from app.models.tier import Tier
 from app.models.user import User
 from app.schemas.user import (
@@ -54,6 +56,10 @@ _FOR_LOGIN = select(*_COLUMNS, User.hashed_password).where(
 _BY_SESSION = select(*_COLUMNS).where(
     User.uuid == bindparam("uuid"), visible(User), ~exists().where(TokenBlacklist.token == bindparam("family"))
 )
+_BY_SESSION_WITH_RULES = _BY_SESSION.add_columns(*RULE_COLUMNS).outerjoin(
+    RateLimit,
+    and_(RateLimit.tier_id == User.tier_id, MATCHES_PATHS),
+)
 _WITH_TIER = (
     select(*columns(User, UserRead), Tier.name.label("tier_name"), Tier.created_at.label("tier_created_at"))
     .outerjoin(Tier, User.tier_id == Tier.id)
@@ -89,6 +95,22 @@ class CRUDUser(CRUDBase[User, UserCreateInternal, UserUpdate, UserUpdateInternal
         """The token's user; None if the session or the user is dead. One round trip."""
         row = await database.fetch_one(_BY_SESSION, {"uuid": claims.subject, "family": digest(claims.family)})
         return _stored(row) if row else None
+
+    async def read_by_session_with_rules(
+        self, database: Database, claims: TokenClaims, paths: RulePaths
+    ) -> tuple[StoredUser, tuple[TierRule, ...]] | None:
+        """`read_by_session` and, in the same round trip, the rules of the user's tier for these paths."""
+        parameters = {
+            "uuid": claims.subject,
+            "family": digest(claims.family),
+            "literal": paths.literal,
+            "template": paths.template,
+        }
+        rows = await database.fetch_all(_BY_SESSION_WITH_RULES, parameters)
+        if not rows:
+            return None
+        rules = (row[len(_COLUMNS) :] for row in rows)
+        return _stored(rows[0]), tuple(TierRule(*rule) for rule in rules if rule[0] is not None)
 
     async def read_with_tier(self, database: Database, username: str) -> UserReadWithTier | None:
         """The user together with its tier; None if it has none."""

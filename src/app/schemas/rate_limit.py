@@ -6,6 +6,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from app.core.schemas import PositiveInt32, StrictInput, Text, omitted
 from app.schemas.user import UserRead
 
+MAX_PATH_LENGTH = 255
+
 
 def sanitize_path(path: str) -> str:
     """A path as rules store it: `api/v1/tasks/task`, `/api/v1/tasks/task` and `api_v1_tasks_task` mean the same."""
@@ -20,7 +22,7 @@ def _check_path(value: str) -> str:
 
 
 RulePath = Annotated[
-    str, AfterValidator(_check_path), Field(min_length=1, max_length=255, examples=["api/v1/tasks/task"])
+    str, AfterValidator(_check_path), Field(min_length=1, max_length=MAX_PATH_LENGTH, examples=["api/v1/tasks/task"])
 ]
 RuleName = Annotated[Text, Field(min_length=1, max_length=300, examples=["tasks:10:3600"])]
 

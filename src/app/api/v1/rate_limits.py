@@ -4,6 +4,7 @@ from fastapi import APIRouter, Request
 
 from app.api.dependencies import PathId, PathTier, PathTierName, Reads, Session, Superuser
 from app.api.paginated import CursorListResponse, PageWindow, PaginatedListResponse, list_response
+from app.api.rate_limiting import warn_of_unknown_path
 from app.api.responses import errors
 from app.core.schemas import Message
 from app.crud.crud_rate_limit import crud_rate_limits
@@ -13,9 +14,13 @@ router = APIRouter(prefix="/tier/{tier_name}", tags=["rate limits"])
 
 
 @router.post("/rate_limit", status_code=201, responses=errors(401, 403, 404))
-async def write_rate_limit(superuser: Superuser, tier: PathTier, values: RateLimitCreate, db: Session) -> RateLimitRead:
+async def write_rate_limit(
+    request: Request, superuser: Superuser, tier: PathTier, values: RateLimitCreate, db: Session
+) -> RateLimitRead:
     rule = RateLimitCreateInternal(**values.model_dump(exclude_unset=True), tier_id=tier.id)
-    return await crud_rate_limits.add(db, rule, RateLimitRead)
+    stored = await crud_rate_limits.add(db, rule, RateLimitRead)
+    warn_of_unknown_path(request, stored.path)
+    return stored
 
 
 @router.get(
@@ -36,9 +41,11 @@ async def read_rate_limit(tier_name: PathTierName, id: PathId, reads: Reads) -> 
 
 @router.patch("/rate_limit/{id}", responses=errors(401, 403, 404))
 async def patch_rate_limit(
-    superuser: Superuser, tier: PathTier, id: PathId, values: RateLimitUpdate, db: Session
+    request: Request, superuser: Superuser, tier: PathTier, id: PathId, values: RateLimitUpdate, db: Session
 ) -> Message:
     await crud_rate_limits.change(db, values, id=id, tier_id=tier.id)
+    if values.path:
+        warn_of_unknown_path(request, values.path)
     return Message(message="Rate Limit updated")
 
 

@@ -3,9 +3,9 @@ from typing import Annotated, Any
 
 from arq.jobs import Job as ArqJob
 from arq.jobs import JobDef, JobResult, JobStatus
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Depends, Path
 
-from app.api.dependencies import OptionalUser, TaskQueue
+from app.api.dependencies import OptionalUser, TaskQueue, rate_limiter
 from app.api.responses import errors
 from app.core.exceptions.http_exceptions import NotFoundException
 from app.schemas.job import Job, TaskRead, TaskStatus
@@ -13,7 +13,7 @@ from app.schemas.job import Job, TaskRead, TaskStatus
 router = APIRouter(prefix="/tasks", tags=["tasks"])
 
 
-@router.post("/task", status_code=201, responses=errors(429, 503))
+@router.post("/task", status_code=201, responses=errors(429, 503), dependencies=[Depends(rate_limiter)])
 async def create_task(message: str, queue: TaskQueue, user: OptionalUser) -> Job:
     job_id = f"{user.id if user else 0}-{secrets.token_hex(16)}"
     await queue.enqueue_job("sample_background_task", message, _job_id=job_id)

@@ -139,7 +139,7 @@ async def open_database(settings: PostgresSettings) -> AsyncIterator[Database]:
         await engine.dispose()
 
 
-def get_database(connection: HTTPConnection) -> Database:
+async def get_database(connection: HTTPConnection) -> Database:
     """The dependency for single reads."""
     database: Database | None = connection.app.state.resources.database
     return database or _switched_off()
@@ -147,7 +147,7 @@ def get_database(connection: HTTPConnection) -> Database:
 
 async def async_get_db(connection: HTTPConnection) -> AsyncIterator[AsyncSession]:
     """The dependency for a unit of work: what is not committed is rolled back."""
-    async with get_database(connection).sessions() as session:
+    async with (await get_database(connection)).sessions() as session:
         yield session
 
 

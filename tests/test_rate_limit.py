@@ -1,0 +1,317 @@
+"""What a limited route answers: whose requests count together, by which rule, and what the client is told."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Annotated
+
+import httpx
+import pytest
+from fastapi import APIRouter, Depends, FastAPI, Response
+from sqlalchemy import event
+from sqlalchemy.engine import Connection
+
+from app.api import router as api_router
+from app.api.dependencies import CurrentUser, get_optional_user, rate_limiter
+from app.core.config import AppSettings, CryptSettings, DefaultRateLimitSettings, PostgresSettings
+from app.core.exceptions.http_exceptions import NotFoundException
+from app.core.setup import create_application
+from app.core.utils.rate_limit import RateLimiter
+from app.crud.crud_rate_limit import crud_rate_limits
+from app.crud.crud_users import StoredUser
+from app.schemas.tier import TierRead
+from tests.conftest import Services
+from tests.helper import API, Account, Rows
+
+TASK = f"{API}/tasks/task"
+DEFAULT = 3
+LIMITED = [Depends(rate_limiter)]
+HEADERS = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After")
+
+
+def extended_router() -> APIRouter:
+    """The project's routes and some limited ones, as an extension would add them."""
+    things = APIRouter(prefix="/api/v1/things")
+
+    @things.get("/{name}", dependencies=LIMITED)
+    async def read_thing(name: str) -> str:
+        return name
+
+    @things.get("/{name}/raw", dependencies=LIMITED)
+    async def read_raw(name: str) -> Response:
+        return Response(name)
+
+    @things.get("/{name}/{number}", dependencies=LIMITED)
+    async def read_number(name: str, number: int) -> int:
+        raise NotFoundException(name)
+
+    @things.post("/late")
+    async def write_late(user: CurrentUser, limit: Annotated[None, Depends(rate_limiter)]) -> str:
+        return user.username
+
+    everything = APIRouter()
+    everything.include_router(api_router)
+    everything.include_router(things)
+    return everything
+
+
+@pytest.fixture(scope="module")
+async def limited_application(anyio_backend: str, services: Services) -> AsyncIterator[FastAPI]:
+    settings = services.settings(DEFAULT_RATE_LIMIT_LIMIT=DEFAULT, DEFAULT_RATE_LIMIT_PERIOD=60)
+    app = create_application(router=extended_router(), settings=settings)
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+def caller(app: FastAPI, host: str = "192.0.2.1") -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(app, client=(host, 4711))
+    return httpx.AsyncClient(transport=transport, base_url="https://testserver")
+
+
+@pytest.fixture
+async def client(limited_application: FastAPI, rows: Rows) -> AsyncIterator[httpx.AsyncClient]:
+    async with caller(limited_application) as client:
+        yield client
+
+
+async def post(client: httpx.AsyncClient, account: Account | None = None, path: str = TASK) -> httpx.Response:
+    return await client.post(path, params={"message": "x"}, headers=account.headers if account else {})
+
+
+def told(answer: httpx.Response) -> tuple[str | None, ...]:
+    return tuple(answer.headers.get(name) for name in HEADERS)
+
+
+async def member(rows: Rows) -> tuple[Account, TierRead]:
+    """A user in a tier of its own, which has no rules yet."""
+    account, tier = await rows.user(), await rows.tier()
+    await rows.join_tier(account, tier)
+    return account, tier
+
+
+async def set_period(rows: Rows, tier: TierRead, period: int) -> None:
+    async with rows.database.sessions() as db:
+        await crud_rate_limits.update(db, {"period": period}, tier_id=tier.id)
+
+
+async def test_every_answer_tells_where_the_client_stands(client: httpx.AsyncClient) -> None:
+    answers = [await post(client) for _ in range(DEFAULT + 1)]
+
+    assert [answer.status_code for answer in answers] == [201, 201, 201, 429]
+    assert answers[-1].json() == {"detail": "Rate limit exceeded."}
+    assert [told(answer)[:3] for answer in answers[:DEFAULT]] == [("3", left, "60") for left in ("2", "1", "0")]
+    limit, remaining, reset, retry = told(answers[-1])
+    assert (limit, remaining) == ("3", "0")
+    assert 0 < int(retry or 0) <= int(reset or 0) <= 60
+    assert told(answers[0])[3] is None
+
+
+async def test_a_client_that_waits_as_told_is_admitted(client: httpx.AsyncClient, rows: Rows) -> None:
+    account, tier = await member(rows)
+    await rows.rate_limit(tier, "api_v1_tasks_task", 1)
+    await set_period(rows, tier, 1)
+    for _ in range(2):
+        assert (await post(client, account)).status_code == 201
+        refused = await post(client, account)
+        assert (refused.status_code, refused.headers["Retry-After"]) == (429, "1")
+        await asyncio.sleep(1)
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("a", 200), ("a/raw", 200), ("a/5", 404), ("a/none", 422), ("a%00b", 200), (f"{'a' * 999}", 200)],
+)
+async def test_whatever_the_answer_the_headers_are_there(client: httpx.AsyncClient, path: str, status: int) -> None:
+    answer = await client.get(f"{API}/things/{path}")
+
+    assert answer.status_code == status
+    assert told(answer)[:2] == ("3", "2")
+
+
+async def test_each_address_and_each_user_has_its_own_window(limited_application: FastAPI, rows: Rows) -> None:
+    accounts = [await rows.user(), await rows.user(), None]
+    hosts = ["192.0.2.1", "192.0.2.2", "2001:db8:0:1::1", "2001:db8:0:2::1"]
+    for host in hosts:
+        async with caller(limited_application, host) as client:
+            assert told(await post(client))[1] == "2"
+    async with caller(limited_application, hosts[0]) as client:
+        assert [told(await post(client, account))[1] for account in accounts] == ["2", "2", "1"]
+
+
+async def test_addresses_of_one_ipv6_network_count_together(limited_application: FastAPI, rows: Rows) -> None:
+    """A customer has at least a /64 and may change the address within it at will."""
+    left = []
+    for host in ("2001:db8::1", "2001:db8::ffff:2", "2001:db8:0:0:abcd::"):
+        async with caller(limited_application, host) as client:
+            left.append(told(await post(client))[1])
+    assert left == ["2", "1", "0"]
+
+
+async def test_a_template_counts_all_its_paths_together_and_a_literal_rule_counts_alone(
+    client: httpx.AsyncClient, rows: Rows
+) -> None:
+    account, tier = await member(rows)
+
+    async def ask(name: str) -> tuple[str | None, ...]:
+        return told(await client.get(f"{API}/things/{name}", headers=account.headers))[:2]
+
+    assert [await ask("a"), await ask("b")] == [("3", "2"), ("3", "1")]
+    await rows.rate_limit(tier, "api_v1_things_{name}", 10)
+    assert [await ask("a"), await ask("b")] == [("10", "7"), ("10", "6")]
+    await rows.rate_limit(tier, "api_v1_things_b", 5)
+    assert [await ask("a"), await ask("b"), await ask("b")] == [("10", "5"), ("5", "4"), ("5", "3")]
+
+
+async def test_a_user_without_a_rule_has_the_default_and_the_log_says_so_once(
+    client: httpx.AsyncClient, rows: Rows, caplog: pytest.LogCaptureFixture
+) -> None:
+    account = await rows.user()
+    with caplog.at_level(logging.WARNING, "app.api.rate_limiting"):
+        assert [told(await post(client, account))[0] for _ in range(5)] == ["3"] * 5
+        await post(client)
+    assert caplog.messages == [f"user {account.user.id} has no rate limit for api_v1_tasks_task: the default is used"]
+
+
+async def test_changes_through_the_api_count_from_the_next_request_on(client: httpx.AsyncClient, rows: Rows) -> None:
+    """And the admissions before the change still count."""
+    account, root = await rows.user(), await rows.superuser()
+    free, pro = await rows.tier("free"), await rows.tier("pro")
+
+    async def change(method: str, path: str, json: object = None) -> None:
+        (await client.request(method, f"{API}{path}", headers=root.headers, json=json)).raise_for_status()
+
+    async def stand() -> tuple[str | None, ...]:
+        return told(await post(client, account))[:2]
+
+    assert await stand() == ("3", "2")
+    await change("POST", "/tier/free/rate_limit", {"path": "api/v1/tasks/task", "limit": 10, "period": 60})
+    assert await stand() == ("3", "1")
+    await change("PATCH", f"/user/{account.username}/tier", {"tier_id": free.id})
+    assert await stand() == ("10", "7")
+    await change("PATCH", "/tier/free/rate_limit/1", {"limit": 4})
+    assert await stand() == ("4", "0")
+    await change("PATCH", "/tier/free/rate_limit/1", {"limit": 6})
+    assert await stand() == ("6", "1")
+    await change("POST", "/tier/pro/rate_limit", {"path": "api_v1_tasks_task", "limit": 100, "period": 3600})
+    await change("PATCH", f"/user/{account.username}/tier", {"tier_id": pro.id})
+    assert await stand() == ("100", "94")
+    await change("DELETE", "/tier/pro/rate_limit/2")
+    assert (await post(client, account)).status_code == 429, "six admissions, and the default is three"
+    await change("PATCH", f"/user/{account.username}/tier", {"tier_id": free.id})
+    await change("PATCH", "/tier/free/rate_limit/1", {"limit": 50})
+    assert await stand() == ("50", "43")
+    await change("DELETE", "/tier/free")
+    assert told(await post(client, account))[:2] == ("3", "0")
+
+
+async def test_a_longer_period_counts_admissions_that_the_shorter_had_let_go(
+    client: httpx.AsyncClient, rows: Rows
+) -> None:
+    account, tier = await member(rows)
+    await rows.rate_limit(tier, "api_v1_tasks_task", 1)
+    await set_period(rows, tier, 1)
+    assert (await post(client, account)).status_code == 201
+    await asyncio.sleep(1.1)
+    await set_period(rows, tier, 600)
+    refused = await post(client, account)
+    assert refused.status_code == 429
+    assert 590 < int(refused.headers["Retry-After"]) < 600
+
+
+@pytest.mark.parametrize(
+    ("path", "nearest"),
+    [
+        ("api/v1/task/task", "api_v1_tasks_task"),
+        ("v1/tasks/task", "api_v1_tasks_task"),
+        ("api/v1/user/{name}", None),
+        ("api/v1/user/anna", None),
+        ("api/v1/tasks/task", None),
+    ],
+)
+async def test_a_rule_for_no_route_is_accepted_and_the_log_names_the_nearest(
+    client: httpx.AsyncClient, rows: Rows, caplog: pytest.LogCaptureFixture, path: str, nearest: str | None
+) -> None:
+    root = await rows.superuser()
+    await rows.tier("free")
+    rule = {"path": path, "limit": 1, "period": 1}
+    with caplog.at_level(logging.WARNING, "app.api.rate_limiting"):
+        answer = await client.post(f"{API}/tier/free/rate_limit", headers=root.headers, json=rule)
+    assert answer.status_code == 201
+    stored = answer.json()["path"]
+    line = f"no route has the rate limit's path {stored}; the nearest is {nearest}"
+    assert caplog.messages == ([line] if nearest else [])
+
+
+async def test_a_limited_request_costs_no_statement_of_its_own_and_one_script_call(
+    limited_application: FastAPI, client: httpx.AsyncClient, rows: Rows
+) -> None:
+    account, tier = await member(rows)
+    await rows.rate_limit(tier, "api_v1_tasks_task", 100)
+    await post(client, account)
+    engine = limited_application.state.resources.database.engine.sync_engine
+    limiter: RateLimiter = limited_application.state.resources.rate_limiter
+    statements: list[str] = []
+
+    def record(connection: Connection, cursor: object, statement: str, *_: object) -> None:
+        statements.append(statement)
+
+    event.listen(engine, "before_cursor_execute", record)
+    try:
+        await limiter.redis.config_resetstat()
+        for _ in range(5):
+            await post(client)
+        assert statements == []
+        for _ in range(5):
+            assert told(await post(client, account))[0] == "100"
+    finally:
+        event.remove(engine, "before_cursor_execute", record)
+    assert len(statements) == 5, "the token's check, which brings the rule"
+    scripts = await limiter.redis.info("commandstats")
+    assert scripts["cmdstat_evalsha"]["calls"] == 10
+    assert "cmdstat_script|load" not in scripts
+
+
+async def test_where_the_user_is_looked_up_first_its_rule_counts_all_the_same(
+    client: httpx.AsyncClient, rows: Rows
+) -> None:
+    account, tier = await member(rows)
+    await rows.rate_limit(tier, "api_v1_things_late", 7)
+    assert told(await post(client, account, f"{API}/things/late"))[:2] == ("7", "6")
+
+
+async def test_an_overridden_user_is_the_one_who_is_limited(
+    limited_application: FastAPI, client: httpx.AsyncClient, rows: Rows
+) -> None:
+    """As tests of extensions replace `get_optional_user`."""
+    account, tier = await member(rows)
+    await rows.rate_limit(tier, "api_v1_tasks_task", 9)
+
+    async def somebody() -> StoredUser:
+        return replace(account.user, tier_id=tier.id)
+
+    limited_application.dependency_overrides[get_optional_user] = somebody
+    try:
+        assert told(await post(client))[:2] == ("9", "8")
+    finally:
+        limited_application.dependency_overrides.clear()
+
+
+async def test_a_forgotten_script_is_sent_again(limited_application: FastAPI, client: httpx.AsyncClient) -> None:
+    """As after a restart of Redis."""
+    await post(client)
+    limiter: RateLimiter = limited_application.state.resources.rate_limiter
+    await limiter.redis.script_flush()
+    assert told(await post(client))[:2] == ("3", "1")
+
+
+async def test_settings_without_the_class_switch_the_limit_off(services: Services, rows: Rows) -> None:
+    class Unlimited(AppSettings, CryptSettings, PostgresSettings, DefaultRateLimitSettings):
+        pass
+
+    values = services.settings(DEFAULT_RATE_LIMIT_LIMIT=1).model_dump(exclude_unset=True)
+    app = create_application(router=extended_router(), settings=Unlimited.model_validate(values))
+    async with app.router.lifespan_context(app), caller(app) as client:
+        answers = [await client.get(f"{API}/things/a") for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200] * 3
+    assert told(answers[0]) == (None,) * 4

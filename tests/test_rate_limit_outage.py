@@ -1,0 +1,105 @@
+"""The limiter without its Redis: admitted with a warning, or refused, as the settings say, and never for long."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+
+from app.api import router
+from app.core.setup import create_application
+from app.core.utils.circuit_breaker import RETRY_SECONDS, CircuitBreaker
+from app.core.utils.rate_limit import TIMEOUT_SECONDS, RateLimiter
+from src.scripts.services import ValkeyServer
+from tests.conftest import Services, reachable_folder
+from tests.helper import API
+
+TASK = f"{API}/tasks/task"
+
+
+@pytest.fixture(scope="module")
+def own_valkey() -> Iterator[ValkeyServer]:
+    """A server of the limiter alone; the tests may kill it."""
+    with reachable_folder() as folder, ValkeyServer(folder / "valkey") as valkey:
+        yield valkey
+
+
+@asynccontextmanager
+async def running(
+    services: Services, valkey: ValkeyServer, *, fail_open: bool
+) -> AsyncIterator[tuple[httpx.AsyncClient, RateLimiter]]:
+    settings = services.settings(
+        REDIS_RATE_LIMIT_HOST=valkey.host,
+        REDIS_RATE_LIMIT_PORT=valkey.port,
+        REDIS_RATE_LIMIT_PASSWORD="",
+        RATE_LIMIT_FAIL_OPEN=fail_open,
+        DEFAULT_RATE_LIMIT_LIMIT=100,
+    )
+    app = create_application(router=router, settings=settings)
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="https://testserver") as client,
+    ):
+        yield client, app.state.resources.rate_limiter
+
+
+async def post(client: httpx.AsyncClient) -> httpx.Response:
+    return await client.post(TASK, params={"message": "x"})
+
+
+@pytest.mark.parametrize("fail_open", [True, False])
+async def test_without_redis_requests_pass_uncounted_or_not_at_all(
+    services: Services, own_valkey: ValkeyServer, caplog: pytest.LogCaptureFixture, fail_open: bool
+) -> None:
+    """And once it is back they are counted again, as soon as the breaker tries again and without a restart."""
+    async with running(services, own_valkey, fail_open=fail_open) as (client, limiter):
+        assert (await post(client)).headers["RateLimit-Limit"] == "100"
+        await asyncio.to_thread(own_valkey.kill)
+        try:
+            with caplog.at_level(logging.WARNING, "app.core.utils.rate_limit"):
+                answers = [await post(client) for _ in range(20)]
+        finally:
+            await asyncio.to_thread(own_valkey.start)
+        assert {answer.status_code for answer in answers} == {201 if fail_open else 503}
+        if not fail_open:
+            assert answers[0].json() == {"detail": "Requests cannot be counted, try again."}
+            assert answers[0].headers["Retry-After"] == "1"
+        assert limiter.failures == 20
+        assert len([line for line in caplog.messages if "Redis is away" in line]) == 1
+        await asyncio.sleep(RETRY_SECONDS)
+        assert (await post(client)).headers["RateLimit-Limit"] == "100"
+
+
+async def test_a_frozen_redis_costs_a_few_requests_its_time_out(services: Services, own_valkey: ValkeyServer) -> None:
+    async with running(services, own_valkey, fail_open=False) as (client, _):
+        await post(client)
+        await asyncio.to_thread(own_valkey.pause)
+        try:
+            start = time.monotonic()
+            answers = [await post(client) for _ in range(100)]
+            waited = time.monotonic() - start
+        finally:
+            await asyncio.to_thread(own_valkey.resume)
+    assert {answer.status_code for answer in answers} == {503}
+    assert waited < 10 * TIMEOUT_SECONDS, "a bound, not a speed: every request for itself would wait 100 times"
+
+
+def test_an_open_breaker_lets_one_call_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    breaker = CircuitBreaker(failures_to_open=2)
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    breaker.record_failure()
+    assert breaker.allows_call()
+    breaker.record_failure()
+    assert not breaker.allows_call()
+    now += RETRY_SECONDS
+    assert [breaker.allows_call(), breaker.allows_call()] == [True, False]
+    now += RETRY_SECONDS
+    assert breaker.allows_call()
+    breaker.record_success()
+    assert breaker.allows_call()
+    assert not breaker.is_open

@@ -1,0 +1,99 @@
+"""One limit for all processes, whoever hammers, and rules that change in all of them at once."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import httpx
+import pytest
+from redis.asyncio import Redis
+
+from src.scripts.local.ports import free_port
+from tests.conftest import Services
+from tests.helper import API, Rows
+from tests.modules import run_module, wait_for
+
+TASK = f"{API}/tasks/task"
+PROCESSES = 2
+CLIENTS = 12
+LIMIT, PERIOD, WINDOWS = 40, 1, 4
+MICROSECONDS = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def servers(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    """The addresses of several processes of the application, whose default limit is `LIMIT` in `PERIOD`."""
+    folder = tmp_path_factory.mktemp("servers")
+    environment = services.environment(DEFAULT_RATE_LIMIT_LIMIT=str(LIMIT), DEFAULT_RATE_LIMIT_PERIOD=str(PERIOD))
+    ports = [free_port() for _ in range(PROCESSES)]
+    with ExitStack() as stack:
+        for port in ports:
+            arguments = ["uvicorn", "src.app.main:app", "--no-access-log", "--port", str(port)]
+            run_module(stack, folder, str(port), arguments, environment)
+        wait_for(ports, folder)
+        yield [f"http://127.0.0.1:{port}" for port in ports]
+
+
+async def hammer(server: str, seconds: float, headers: dict[str, str]) -> Counter[int]:
+    """The statuses of requests without a pause between them."""
+    statuses: Counter[int] = Counter()
+    deadline = time.monotonic() + seconds
+    async with httpx.AsyncClient(base_url=server, headers=headers, timeout=30) as client:
+        while time.monotonic() < deadline:
+            statuses[(await client.post(TASK, params={"message": "x"})).status_code] += 1
+    return statuses
+
+
+async def test_no_window_of_any_begin_admits_more_than_the_limit(servers: list[str], rows: Rows, redis: Redis) -> None:
+    account = await rows.user()
+    clients = [
+        hammer(servers[number % PROCESSES], WINDOWS * PERIOD, dict(account.headers)) for number in range(CLIENTS)
+    ]
+    statuses = sum(await asyncio.gather(*clients), Counter[int]())
+    bucket = f"rate_limit:user:{account.user.id}:api_v1_tasks_task"
+    read = redis.register_script("return redis.call('LRANGE', KEYS[1], 0, -1)")
+    admissions = [int(entry) for entry in await read(keys=[bucket])]
+
+    assert statuses.keys() == {201, 429}
+    assert statuses[201] == len(admissions), "every admission is one that a client saw"
+    assert statuses[201] > LIMIT, "more than one window"
+    spans = [later - earlier for earlier, later in zip(admissions, admissions[LIMIT:], strict=False)]
+    assert min(spans) >= PERIOD * MICROSECONDS
+
+
+async def test_who_stays_under_the_limit_is_never_refused(servers: list[str], rows: Rows) -> None:
+    """While somebody else is refused all the time."""
+    account, noisy = await rows.user(), await rows.user()
+    noise = [asyncio.create_task(hammer(server, PERIOD, dict(noisy.headers))) for server in servers]
+    async with httpx.AsyncClient(headers=account.headers, params={"message": "x"}, timeout=30) as client:
+        addresses = [f"{servers[number % PROCESSES]}{TASK}" for number in range(LIMIT)]
+        statuses = [(await client.post(address)).status_code for address in addresses]
+    await asyncio.gather(*noise)
+    assert statuses == [201] * LIMIT
+
+
+async def test_a_change_in_one_process_counts_in_the_other_at_once(servers: list[str], rows: Rows) -> None:
+    account, root, tier = await rows.user(), await rows.superuser(), await rows.tier("free")
+    here, there = servers
+    async with httpx.AsyncClient() as client:
+
+        async def change(method: str, path: str, json: object) -> None:
+            answer = await client.request(method, f"{here}{API}{path}", headers=root.headers, json=json)
+            answer.raise_for_status()
+
+        async def limit() -> str:
+            answer = await client.post(f"{there}{TASK}", params={"message": "x"}, headers=account.headers)
+            return str(answer.headers["RateLimit-Limit"])
+
+        assert await limit() == str(LIMIT)
+        await change("PATCH", f"/user/{account.username}/tier", {"tier_id": tier.id})
+        assert await limit() == str(LIMIT)
+        await change("POST", "/tier/free/rate_limit", {"path": TASK, "limit": 1000, "period": 60})
+        assert await limit() == "1000"
+        for number in range(10):
+            await change("PATCH", "/tier/free/rate_limit/1", {"limit": 500 + number})
+            assert await limit() == str(500 + number)
+        await change("DELETE", "/tier/free", None)
+        assert await limit() == str(LIMIT)
