@@ -13,8 +13,8 @@ from app.api import router
 from app.core.setup import create_application
 from app.core.utils.circuit_breaker import RETRY_SECONDS, CircuitBreaker
 from app.core.utils.rate_limit import TIMEOUT_SECONDS, RateLimiter
-from src.scripts.services import ValkeyServer
-from tests.conftest import Services, reachable_folder
+from src.scripts.services import ValkeyServer, temporary_folder
+from tests.conftest import Services
 from tests.helper import API
 
 TASK = f"{API}/tasks/task"
@@ -23,7 +23,7 @@ TASK = f"{API}/tasks/task"
 @pytest.fixture(scope="module")
 def own_valkey() -> Iterator[ValkeyServer]:
     """A server of the limiter alone; the tests may kill it."""
-    with reachable_folder() as folder, ValkeyServer(folder / "valkey") as valkey:
+    with temporary_folder() as folder, ValkeyServer(folder / "valkey") as valkey:
         yield valkey
 
 
