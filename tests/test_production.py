@@ -47,11 +47,16 @@ def caller_at(topology: Topology, address: str) -> httpx.AsyncClient:
     return httpx.AsyncClient(base_url=topology.url, transport=transport, timeout=15)
 
 
+async def settle(topology: Topology) -> None:
+    """Lets NGINX hear of the servers that run now."""
+    topology.announce()
+    await asyncio.sleep(2.5)
+
+
 async def replace(topology: Topology, old: str) -> int:
     """The exit status of the old server, which is told to stop when the new one is known."""
     await asyncio.to_thread(topology.start_server)
-    topology.announce()
-    await asyncio.sleep(2.5)
+    await settle(topology)
     server = topology.server(old)
     server.terminate()
     status = await asyncio.to_thread(server.wait)
@@ -85,7 +90,7 @@ async def test_the_death_of_a_server_loses_no_read(topology: Topology, rows: Row
         topology.forget_server(victim)
         await asyncio.sleep(1)
     await asyncio.to_thread(topology.start_server)
-    topology.announce()
+    await settle(topology)
     print("\ndeath of a server: GET", reads.line(), "| POST", writes.line())
     assert reads.failed == {}
     assert set(writes.failed) <= {"503"}
