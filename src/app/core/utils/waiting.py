@@ -25,7 +25,6 @@ async def wait_for(
         except Exception as error:
             now = time.monotonic()
             if not is_worth_waiting(error) or now - begin >= seconds:
-                logger.error("%s cannot be used, given up after %.0f s: %s", what, now - begin, error)
                 raise
             if reported == begin or now - reported >= REPORT_SECONDS:
                 logger.warning("waiting up to %.0f s for %s: %s", seconds, what, error)
