@@ -14,8 +14,8 @@ import pytest
 from src.scripts.local.ports import free_port
 from tests.readme import ROOT
 
-FILES = ("Dockerfile", ".dockerignore", "docker-compose.yml", "docker-compose.production.yml", "default.conf")
-FILES += ("gunicorn.conf.py", "pyproject.toml", "poetry.lock")
+FILES = [*(path.name for path in ROOT.glob("docker-compose*.yml")), "Dockerfile", ".dockerignore", "default.conf"]
+FILES += ["gunicorn.conf.py", "pyproject.toml", "poetry.lock"]
 FIRST_NGINX_THAT_RESOLVES = (1, 27, 3)
 
 

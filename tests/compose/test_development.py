@@ -63,7 +63,7 @@ def test_everything_becomes_healthy_and_only_this_machine_may_come_in(project: P
         return project.compose("ps", "--format", "{{.Service}} {{.Health}}").count(" healthy") == 4
 
     assert eventually(healthy, 60), project.compose("ps")
-    assert "0.0.0.0" not in project.compose("ps", "--format", "{{.Ports}}")
+    assert "0.0.0.0:" not in project.compose("ps", "--format", "{{.Ports}}")
 
 
 def test_a_change_of_the_code_is_picked_up(project: Project, web: httpx.Client) -> None:
