@@ -23,7 +23,7 @@ bind = f"{os.environ.get('HOST', '0.0.0.0')}:{os.environ.get('PORT', '8000')}"  
 
 # A worker waits for the network without occupying a thread, so one a core is enough.
 workers = int(os.environ.get("WEB_CONCURRENCY") or available_cores())
-worker_class = "uvicorn_worker.UvicornWorker"
+worker_class = "app.core.gunicorn_worker.LingeringWorker"
 
 # After SIGTERM requests in flight have this long to end. Give the container longer (`stop_grace_period`).
 graceful_timeout = int(os.environ.get("GRACEFUL_TIMEOUT_SECONDS", "30"))

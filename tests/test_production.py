@@ -98,12 +98,16 @@ async def test_the_death_of_a_server_loses_no_read(topology: Topology, rows: Row
 
 async def test_a_reload_of_the_workers_loses_no_read(topology: Topology, rows: Rows) -> None:
     """SIGHUP, gunicorn's reload in place, for both servers."""
-    async with load(f"{topology.url}{READ}") as reads:
+    async with (
+        load(f"{topology.url}{READ}") as reads,
+        load(f"{topology.url}{WRITE}", "POST", callers=2) as writes,
+    ):
         for address in topology.addresses:
             topology.server(address).reload()
             await asyncio.sleep(2)
-    print("\nreload: GET", reads.line())
+    print("\nreload: GET", reads.line(), "| POST", writes.line())
     assert reads.failed == {}
+    assert set(writes.failed) <= {"503"}
 
 
 async def test_a_stopping_server_ends_the_requests_in_flight_but_waits_no_longer_than_its_limit(
