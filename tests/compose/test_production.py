@@ -1,7 +1,6 @@
 """The production files: two servers behind NGINX, secrets from files, a deploy under load."""
 
 import asyncio
-import secrets
 from collections.abc import Callable, Iterator
 
 import httpx
@@ -10,6 +9,7 @@ import pytest
 from tests.compose.conftest import Project
 from tests.helper import API
 from tests.load import load
+from tests.readme import ROOT, blocks
 
 pytestmark = pytest.mark.compose
 
@@ -31,10 +31,7 @@ ENVIRONMENT="local"
 def project(make_project: Callable[..., Project]) -> Iterator[Project]:
     project = make_project("production", COMPOSE_FILE="docker-compose.yml:docker-compose.production.yml")
     (project.folder / "src/.env").write_text(ENV_FILE)
-    folder = project.folder / "secrets"
-    folder.mkdir()
-    for name in ("secret_key", "postgres_password", "redis_password", "admin_password"):
-        (folder / name).write_text(f"{secrets.token_hex(32)}\n")
+    project.run("sh", "-euc", blocks("Start", "sh", ROOT / "docs/production.md")[0])
     project.compose("build")
     project.compose("up", "--detach")
     project.wait_for(f"{url(project)}{API}/ready")
