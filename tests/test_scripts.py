@@ -78,7 +78,7 @@ async def test_tier_is_made_once(services: Services, empty_database: str) -> Non
         ({"ADMIN_USERNAME": "Not Valid"}, "error: ADMIN_USERNAME: "),
         ({"ADMIN_USERNAME": "users"}, "error: ADMIN_USERNAME: a route of the API needs this name"),
         ({"ADMIN_PASSWORD": "short"}, "error: ADMIN_PASSWORD: "),
-        ({"POSTGRES_PORT": "1"}, "error: cannot connect to the database"),
+        ({"POSTGRES_PORT": "1", "DATABASE_WAIT_SECONDS": "0"}, "error: cannot connect to the database"),
         ({"POSTGRES_PASSWORD": "wrong"}, "error: cannot connect to the database"),
         ({"POSTGRES_DB": "no_such_database"}, "error: cannot connect to the database"),
     ],

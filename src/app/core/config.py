@@ -84,6 +84,7 @@ class PostgresSettings(SettingsBase):
     DATABASE_POOL_SIZE: PositiveInt = 10
     DATABASE_MAX_OVERFLOW: Annotated[int, Field(ge=0)] = 10
     DATABASE_PGBOUNCER: bool = False
+    DATABASE_WAIT_SECONDS: Annotated[int, Field(ge=0)] = 60
 
     @property
     def POSTGRES_URL(self) -> str:
@@ -154,6 +155,7 @@ class RedisQueueSettings(SettingsBase):
     REDIS_QUEUE_PASSWORD: Secret = ""
     REDIS_QUEUE_DB: RedisDatabase = 0
     REDIS_QUEUE_SSL: bool = False
+    REDIS_QUEUE_WAIT_SECONDS: Annotated[int, Field(ge=0)] = 60
     TASK_MAX_TRIES: PositiveInt = 5
     TASK_TIMEOUT_SECONDS: PositiveInt = 30
     TASK_RESULT_TTL_SECONDS: PositiveInt = 3600

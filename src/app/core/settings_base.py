@@ -1,7 +1,8 @@
 """What every settings class shares: where values come from, and which values may not leave a developer's machine."""
 
+import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, LiteralString, Self, TypeVar
 
@@ -60,6 +61,22 @@ def read_env_file(path: Path) -> dict[str, str]:
     }
 
 
+def read_secret_files(names: Iterable[str]) -> dict[str, str]:
+    """The values of the settings NAME for which the variable `NAME_FILE` names a file, as Docker's secrets need it.
+
+    Raises `ConfigurationError` if the file cannot be read.
+    """
+    found = {}
+    for name in names:
+        path = os.environ.get(f"{name}_FILE")
+        if path:
+            try:
+                found[name] = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+            except (OSError, UnicodeDecodeError) as error:
+                raise ConfigurationError(f"{name}_FILE: {path} cannot be read: {error}") from None
+    return {name: value for name, value in found.items() if value}
+
+
 def _secret_key_problem(value: object) -> str | None:
     if not value:
         return "is not set, so that every start would end all sessions"
@@ -96,7 +113,10 @@ def _problem(kind: LiteralString, reason: str, location: tuple[int | str, ...]) 
 
 
 class SettingsBase(BaseSettings):
-    """Reads the environment first, `src/.env` second; an empty value counts as missing."""
+    """Reads the files that `NAME_FILE` variables name, then the environment, then `src/.env`.
+
+    An empty value counts as missing.
+    """
 
     model_config = SettingsConfigDict(
         env_ignore_empty=True, case_sensitive=True, extra="ignore", hide_input_in_errors=True, validate_default=True
@@ -114,7 +134,8 @@ class SettingsBase(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         from_file = read_env_file(cls.env_file)
         known = {name: value for name, value in from_file.items() if name in settings_cls.model_fields}
-        return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=known)
+        secret = InitSettingsSource(settings_cls, init_kwargs=read_secret_files(settings_cls.model_fields))
+        return init_settings, secret, env_settings, InitSettingsSource(settings_cls, init_kwargs=known)
 
     @model_validator(mode="wrap")
     @classmethod

@@ -97,12 +97,16 @@ def create_engine(settings: PostgresSettings, **options: Any) -> AsyncEngine:
 
 
 class Database:
-    """The engine with its two ways in: `sessions` for units of work, `fetch_…` for one read statement."""
+    """The engine with its two ways in: `sessions` for units of work, `fetch_…` for one read statement.
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    Behind PgBouncer a read needs a transaction, too, because preparing and executing are two messages, and between
+    them the server connection may change.
+    """
+
+    def __init__(self, engine: AsyncEngine, *, pgbouncer: bool = False) -> None:
         self.engine = engine
         self.sessions = async_sessionmaker(engine, expire_on_commit=False)
-        self._reads = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._reads = engine if pgbouncer else engine.execution_options(isolation_level="AUTOCOMMIT")
 
     async def fetch_all(self, statement: Executable, parameters: Parameters | None = None) -> Sequence[Row[Any]]:
         """All rows; the connection is held for this one statement, and taken anew once if it turns out dead."""
@@ -134,7 +138,7 @@ async def open_database(settings: PostgresSettings) -> AsyncIterator[Database]:
         pool_recycle=RECYCLE_SECONDS,
     )
     try:
-        yield Database(engine)
+        yield Database(engine, pgbouncer=settings.DATABASE_PGBOUNCER)
     finally:
         await engine.dispose()
 

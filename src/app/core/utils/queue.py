@@ -16,13 +16,15 @@ pool: ArqRedis
 
 
 def redis_settings(settings: RedisQueueSettings) -> RedisSettings:
-    """How a worker reaches the queue's Redis, in arq's terms."""
+    """How a worker reaches the queue's Redis, in arq's terms: one that is not up yet is tried every second."""
     return RedisSettings(
         host=settings.REDIS_QUEUE_HOST,
         port=settings.REDIS_QUEUE_PORT,
         password=settings.REDIS_QUEUE_PASSWORD or None,
         database=settings.REDIS_QUEUE_DB,
         ssl=settings.REDIS_QUEUE_SSL,
+        conn_retries=settings.REDIS_QUEUE_WAIT_SECONDS,
+        conn_retry_delay=1,
     )
 
 

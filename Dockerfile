@@ -1,0 +1,52 @@
+FROM python:3.13-slim AS base
+ENV PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PIP_NO_CACHE_DIR=1 \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_ROOT_USER_ACTION=ignore \
+    PYTHONPATH=/code/src \
+    PATH=/opt/venv/bin:$PATH
+WORKDIR /code
+
+
+# poetry.lock as lists with hashes. Poetry itself goes no further than here.
+FROM base AS lists
+RUN python -m venv /opt/poetry && /opt/poetry/bin/pip install poetry poetry-plugin-export
+COPY pyproject.toml poetry.lock ./
+RUN /opt/poetry/bin/poetry export --only main --output main.txt \
+    && /opt/poetry/bin/poetry export --with dev --output dev.txt
+
+
+FROM base AS packages
+COPY --from=lists /code/main.txt /tmp/
+# Compiled here once, as the containers' file system may be read-only; what is installed needs no pip.
+RUN python -m venv /opt/venv \
+    && /opt/venv/bin/pip install --require-hashes --requirement /tmp/main.txt \
+    && cp -r /opt/venv /opt/slim \
+    && rm -rf /opt/slim/bin/pip* /opt/slim/lib/python*/site-packages/pip /opt/slim/lib/python*/site-packages/pip-*
+
+
+# For the service `pytest`: the tests start their own servers, from packages.
+FROM packages AS test
+COPY --from=lists /code/dev.txt /tmp/
+RUN pip install --require-hashes --requirement /tmp/dev.txt \
+    && useradd --system --create-home --uid 10001 app
+USER app
+ENV HYPOTHESIS_STORAGE_DIRECTORY=/tmp/hypothesis \
+    PYTEST_ADDOPTS="-p no:cacheprovider"
+CMD ["python", "-m", "pytest", "./tests"]
+
+
+FROM base AS application
+RUN useradd --system --no-create-home --home-dir /nonexistent --uid 10001 app
+COPY --from=packages /opt/slim /opt/venv
+COPY gunicorn.conf.py ./
+COPY src ./src
+RUN python -m compileall -q src
+USER app
+# `uvicorn` reloads when a file changes, `gunicorn` is for production.
+ENV SERVER=gunicorn
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=5s --start-period=90s --start-interval=1s \
+    CMD ["python", "-m", "src.scripts.check_health"]
+CMD ["sh", "src/scripts/serve.sh"]

@@ -1,0 +1,47 @@
+"""How gunicorn serves the API. `gunicorn app.main:app` reads this file from the folder it is started in.
+
+Every value that depends on the place comes from a variable; an argument on the command line wins over this file.
+"""
+
+import math
+import os
+from pathlib import Path
+
+
+def available_cores() -> int:
+    """Cores that this process may use: a container's limit counts, not the machine it runs on."""
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        limit = math.ceil(int(quota) / int(period))
+    except (OSError, ValueError):  # another system, or "max": no limit
+        limit = 1_000_000
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, limit))
+
+
+bind = f"{os.environ.get('HOST', '0.0.0.0')}:{os.environ.get('PORT', '8000')}"  # noqa: S104 - a container's only way in
+
+# A worker waits for the network without occupying a thread, so one a core is enough.
+workers = int(os.environ.get("WEB_CONCURRENCY") or available_cores())
+worker_class = "app.core.gunicorn_worker.LingeringWorker"
+
+# After SIGTERM requests in flight have this long to end. Give the container longer (`stop_grace_period`).
+graceful_timeout = int(os.environ.get("GRACEFUL_TIMEOUT_SECONDS", "30"))
+# A worker whose event loop does not turn for so long is replaced.
+timeout = 60
+# Longer than NGINX keeps an idle connection (60 s): it is NGINX who closes it, and no request meets a closed one.
+keepalive = 75
+
+# Recycling workers after so many requests cuts connections in use, and hides leaks instead of mending them.
+max_requests = 0
+
+# Heartbeats are written to a file; on a disk that is slow or read-only they would fail.
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - gunicorn makes a private file in it
+control_socket_disable = True
+
+# Whom to believe about the client's address is TRUSTED_PROXIES' business alone.
+forwarded_allow_ips = ""
+
+# NGINX writes the access log.
+accesslog = None
+errorlog = "-"

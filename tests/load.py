@@ -1,0 +1,59 @@
+"""Steady load through NGINX while something happens behind it."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import httpx
+
+PAUSE_SECONDS = 0.01
+
+
+@dataclass
+class Report:
+    """What the callers saw."""
+
+    answers: Counter[str] = field(default_factory=Counter)
+    seconds: list[float] = field(default_factory=list)
+
+    @property
+    def failed(self) -> dict[str, int]:
+        """Answers other than a success, and connections without one."""
+        return {answer: count for answer, count in self.answers.items() if not answer.startswith("2")}
+
+    def line(self) -> str:
+        """Requests, failures and the 99th percentile, as docs/production.md shows them."""
+        p99 = sorted(self.seconds)[int(len(self.seconds) * 0.99)] * 1000
+        return f"{len(self.seconds)} requests, {sum(self.failed.values())} failed, p99 {p99:.0f} ms"
+
+
+@asynccontextmanager
+async def load(
+    url: str, method: str = "GET", *, callers: int = 6, headers: Mapping[str, str] | None = None
+) -> AsyncIterator[Report]:
+    """Callers that send the request again and again, over connections that they keep, until the block ends."""
+    report = Report()
+    enough = asyncio.Event()
+
+    async def call() -> None:
+        async with httpx.AsyncClient(timeout=15, headers=headers) as client:
+            while not enough.is_set():
+                begin = time.monotonic()
+                try:
+                    answer = await client.request(method, url)
+                    report.answers[str(answer.status_code)] += 1
+                except httpx.HTTPError as error:
+                    report.answers[repr(error)] += 1
+                report.seconds.append(time.monotonic() - begin)
+                await asyncio.sleep(PAUSE_SECONDS)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(callers):
+            group.create_task(call())
+        await asyncio.sleep(0.5)
+        yield report
+        await asyncio.sleep(0.5)
+        enough.set()

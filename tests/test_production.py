@@ -1,0 +1,187 @@
+"""NGINX, two gunicorn servers and a worker as in production: what happens to the callers while servers come and go."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.conftest import Services
+from tests.helper import API, Rows
+from tests.load import load
+
+if sys.platform != "linux":
+    pytest.skip("needs the addresses 127.0.1.x and NGINX's package", allow_module_level=True)
+
+from tests.topology import Topology
+
+GRACEFUL_SECONDS = 3
+READ = f"{API}/users"
+WRITE = f"{API}/tasks/task?message=load"
+
+
+@pytest.fixture(scope="module")
+def topology(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Topology]:
+    folder: Path = tmp_path_factory.mktemp("production")
+    environment = services.environment(
+        DEFAULT_RATE_LIMIT_LIMIT="1000000",
+        PASSWORD_HASH_ROUNDS="12",
+        GRACEFUL_TIMEOUT_SECONDS=str(GRACEFUL_SECONDS),
+    )
+    with Topology(folder, environment) as topology:
+        yield topology
+
+
+@pytest.fixture
+async def web(topology: Topology) -> AsyncIterator[httpx.AsyncClient]:
+    """A caller from outside."""
+    async with httpx.AsyncClient(base_url=topology.url, timeout=15) as client:
+        yield client
+
+
+def caller_at(topology: Topology, address: str) -> httpx.AsyncClient:
+    """A caller whose connections come from this address."""
+    transport = httpx.AsyncHTTPTransport(local_address=address)
+    return httpx.AsyncClient(base_url=topology.url, transport=transport, timeout=15)
+
+
+async def settle(topology: Topology) -> None:
+    """Lets NGINX hear of the servers that run now."""
+    topology.announce()
+    await asyncio.sleep(2.5)
+
+
+async def replace(topology: Topology, old: str) -> int:
+    """The exit status of the old server, which is told to stop when the new one is known."""
+    await asyncio.to_thread(topology.start_server)
+    await settle(topology)
+    server = topology.server(old)
+    server.terminate()
+    status = await asyncio.to_thread(server.wait)
+    topology.forget_server(old)
+    return status
+
+
+async def test_a_rolling_replacement_of_both_servers_loses_no_request(topology: Topology, rows: Rows) -> None:
+    async with (
+        load(f"{topology.url}{READ}") as reads,
+        load(f"{topology.url}{WRITE}", "POST", callers=2) as writes,
+    ):
+        statuses = [await replace(topology, old) for old in topology.addresses]
+    print("\nrolling replacement: GET", reads.line(), "| POST", writes.line())
+    assert reads.failed == {}
+    # A POST that a stopping server had taken but not begun is not sent again: the caller must know.
+    assert set(writes.failed) <= {"503"}
+    assert statuses == [0, 0]
+    assert len(reads.seconds) > 200
+
+
+async def test_the_death_of_a_server_loses_no_read(topology: Topology, rows: Rows) -> None:
+    """SIGKILL for master and workers of one of two; its address stays announced for a while, as it would in reality."""
+    victim = topology.addresses[0]
+    async with (
+        load(f"{topology.url}{READ}") as reads,
+        load(f"{topology.url}{WRITE}", "POST", callers=2) as writes,
+    ):
+        topology.server(victim).kill()
+        await asyncio.sleep(1)
+        topology.forget_server(victim)
+        await asyncio.sleep(1)
+    await asyncio.to_thread(topology.start_server)
+    await settle(topology)
+    print("\ndeath of a server: GET", reads.line(), "| POST", writes.line())
+    assert reads.failed == {}
+    assert set(writes.failed) <= {"503"}
+
+
+async def test_a_reload_of_the_workers_loses_no_read(topology: Topology, rows: Rows) -> None:
+    """SIGHUP, gunicorn's reload in place, for both servers."""
+    async with (
+        load(f"{topology.url}{READ}") as reads,
+        load(f"{topology.url}{WRITE}", "POST", callers=2) as writes,
+    ):
+        for address in topology.addresses:
+            topology.server(address).reload()
+            await asyncio.sleep(2)
+    print("\nreload: GET", reads.line(), "| POST", writes.line())
+    assert reads.failed == {}
+    assert set(writes.failed) <= {"503"}
+
+
+async def test_a_stopping_server_ends_the_requests_in_flight_but_waits_no_longer_than_its_limit(
+    topology: Topology, rows: Rows
+) -> None:
+    """Slow requests get their answers; a caller who never finishes sending does not keep the server."""
+    address = await asyncio.to_thread(topology.start_server)
+    url = httpx.URL(topology.direct_url(address))
+    _, endless = await asyncio.open_connection(address, url.port)
+    endless.write(f"POST {API}/user HTTP/1.1\r\nHost: {address}\r\nContent-Length: 100\r\n\r\n{{".encode())
+    users = [
+        {"name": "Some One", "username": f"inflight{n}", "email": f"inflight{n}@example.com", "password": "a password"}
+        for n in range(4)
+    ]
+    async with httpx.AsyncClient(base_url=url, timeout=15) as client:
+        requests = [asyncio.create_task(client.post(f"{API}/user", json=user)) for user in users]
+        await asyncio.sleep(0.3)
+        topology.server(address).terminate()
+        answers = await asyncio.gather(*requests)
+    assert [answer.status_code for answer in answers] == [201] * len(users)
+    await asyncio.to_thread(topology.forget_server(address).wait, GRACEFUL_SECONDS + 4)
+    endless.close()
+
+
+async def test_the_clients_address_is_the_one_it_calls_from(topology: Topology, rows: Rows) -> None:
+    """Failed logins lock out one address, and a header of the client's own changes nothing about that."""
+    account = await rows.user()
+
+    async def fail(caller: httpx.AsyncClient, claim: str) -> int:
+        form = {"username": account.username, "password": "a wrong password"}
+        answer = await caller.post(f"{API}/login", data=form, headers={"X-Forwarded-For": claim, "X-Real-IP": claim})
+        return answer.status_code
+
+    async with caller_at(topology, "127.0.0.5") as guesser, caller_at(topology, "127.0.0.6") as somebody:
+        assert [await fail(guesser, f"203.0.113.{n}") for n in range(5)] == [401] * 5
+        assert await fail(guesser, "127.0.0.6") == 429
+        assert await fail(somebody, "127.0.0.5") == 401
+
+
+async def test_a_task_that_came_through_nginx_is_run_by_the_worker(
+    topology: Topology, rows: Rows, web: httpx.AsyncClient
+) -> None:
+    task = (await web.post(f"{API}/tasks/task", params={"message": "hello"})).json()["id"]
+    for _ in range(60):
+        await asyncio.sleep(0.25)
+        answer = (await web.get(f"{API}/tasks/task/{task}")).json()
+        if answer["status"] == "complete":
+            break
+    assert answer["result"] == "Task hello is complete!"
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/api/v1/metrics", "/metrics/", "/%6detrics"])
+async def test_metrics_are_not_public(topology: Topology, rows: Rows, web: httpx.AsyncClient, path: str) -> None:
+    answer = await web.get(path)
+    assert (answer.status_code, answer.json()) == (404, {"detail": "Not Found"})
+    assert "x-request-id" not in answer.headers
+
+
+async def test_large_answers_are_compressed(topology: Topology, rows: Rows, web: httpx.AsyncClient) -> None:
+    answer = await web.get("/openapi.json", headers={"Accept-Encoding": "gzip"})
+    assert answer.headers["content-encoding"] == "gzip"
+
+
+async def test_a_body_that_is_far_too_large_is_refused_in_the_apis_form(
+    topology: Topology, rows: Rows, web: httpx.AsyncClient
+) -> None:
+    answer = await web.post(f"{API}/user", content=b" " * (3 << 20))
+    assert answer.status_code == 413
+    assert "detail" in answer.json()
+
+
+async def test_without_any_server_the_answer_says_when_to_come_back(services: Services, tmp_path: Path) -> None:
+    with Topology(tmp_path, services.environment(), servers=0) as empty:
+        async with httpx.AsyncClient(base_url=empty.url, timeout=15) as client:
+            answer = await client.get(READ)
+    assert (answer.status_code, answer.json()) == (503, {"detail": "Service unavailable."})
+    assert answer.headers["retry-after"] == "1"

@@ -1,0 +1,94 @@
+"""The application behind PgBouncer in transaction mode, with fewer connections to PostgreSQL than it has itself."""
+
+import asyncio
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from app.api import router
+from app.core.setup import create_application
+from src.scripts.local.ports import free_port
+from src.scripts.local.processes import wait_until
+from src.scripts.local.programs import as_user, unprivileged_account
+from src.scripts.services import temporary_folder
+from tests.conftest import Services
+from tests.helper import API, Rows
+
+PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+pytestmark = pytest.mark.skipif(
+    PROGRAM is None, reason="pgbouncer is not installed (Debian: apt-get install pgbouncer)"
+)
+
+CONFIGURATION = """
+[databases]
+postgres = host={host} port={port}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {own_port}
+unix_socket_dir =
+auth_type = scram-sha-256
+auth_file = {users}
+pool_mode = transaction
+default_pool_size = 3
+max_client_conn = 200
+"""
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture(scope="module")
+def bouncer(services: Services) -> Iterator[int]:
+    """The port of PgBouncer, which keeps three connections to PostgreSQL and does not run as root."""
+    postgres, port = services.postgres, free_port()
+    with temporary_folder() as folder:
+        account = unprivileged_account(folder)
+        password = postgres.password.replace('"', '""')
+        users = folder / "users.txt"
+        users.write_text(f'"{postgres.user}" "{password}"\n')
+        configuration = folder / "pgbouncer.ini"
+        configuration.write_text(
+            CONFIGURATION.format(host=postgres.host, port=postgres.port, own_port=port, users=users)
+        )
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen([str(PROGRAM), str(configuration)], stderr=log, **as_user(account))
+        try:
+            assert wait_until(lambda: answers(port), 10), (folder / "log").read_text()
+            yield port
+        finally:
+            process.terminate()
+            process.wait()
+
+
+async def test_one_setting_makes_the_application_work_behind_a_transaction_pool(
+    services: Services, bouncer: int, rows: Rows
+) -> None:
+    """Migrations, and many reads and writes at once over three connections."""
+    settings = services.settings(
+        POSTGRES_PORT=bouncer, DATABASE_PGBOUNCER=True, DATABASE_POOL_SIZE=20, DEFAULT_RATE_LIMIT_LIMIT=1000
+    )
+    author = await rows.user()
+    app: FastAPI = create_application(router=router, settings=settings)
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="https://testserver") as client:
+
+            async def write_and_read(number: int) -> int:
+                post = {"title": f"Post {number}", "text": "A text"}
+                url = f"{API}/{author.username}/post"
+                answer = await client.post(url, json=post, headers=author.headers)
+                assert answer.status_code == 201, answer.text
+                found = await client.get(f"{url}/{answer.json()['id']}")
+                assert found.json()["title"] == post["title"]
+                return (await client.get(f"{API}/{author.username}/posts")).status_code
+
+            for _ in range(3):
+                assert set(await asyncio.gather(*(write_and_read(n) for n in range(40)))) == {200}
