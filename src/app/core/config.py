@@ -9,7 +9,7 @@ from enum import StrEnum
 from ipaddress import ip_network
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, PositiveInt
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt
 from sqlalchemy.engine import URL
 
 from app.core.settings_base import CommaSeparated, ConfigurationError, SettingsBase, load
@@ -158,6 +158,7 @@ class RedisQueueSettings(SettingsBase):
     REDIS_QUEUE_WAIT_SECONDS: Annotated[int, Field(ge=0)] = 60
     TASK_MAX_TRIES: PositiveInt = 5
     TASK_TIMEOUT_SECONDS: PositiveInt = 30
+    TASK_RETRY_DELAY_SECONDS: PositiveFloat = 1.0
     TASK_RESULT_TTL_SECONDS: PositiveInt = 3600
 
     @property

@@ -1,56 +1,107 @@
+import hashlib
+import hmac
+import re
 import secrets
 from typing import Annotated, Any
 
-from arq.jobs import Job as ArqJob
-from arq.jobs import JobDef, JobResult, JobStatus
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Depends, Header, Path, Query, Request
 
-from app.api.dependencies import OptionalUser, TaskQueue, rate_limiter
+from app.api.dependencies import Crypt, OptionalUser, Superuser, TaskQueue, rate_limiter
 from app.api.responses import errors
-from app.core.exceptions.http_exceptions import NotFoundException
-from app.schemas.job import Job, TaskRead, TaskStatus
+from app.core.config import RedisQueueSettings
+from app.core.exceptions.http_exceptions import NotFoundException, UnprocessableEntityException
+from app.core.schemas import MAX_INT32, Text
+from app.core.utils.queue_view import TaskState, read_recent, read_running, read_task
+from app.crud.crud_users import StoredUser
+from app.schemas.job import Job, TaskOverview, TaskRead
 
 router = APIRouter(prefix="/tasks", tags=["tasks"])
 
+_CREATED_BY_CALLER = re.compile(r"(?P<user_id>\d+)-[0-9a-f]{32}")
+_SCHEDULED = "cron:"
+
+
+def get_new_task_id(
+    request: Request,
+    user: OptionalUser,
+    settings: Crypt,
+    idempotency_key: Annotated[
+        str | None,
+        Header(min_length=1, max_length=255, description="a repeated request with the same key starts nothing new"),
+    ] = None,
+) -> str:
+    """`<user's id, 0 for nobody>-<128 bits>`: whose task it is stands in the id, so that nothing else need be stored.
+
+    With an idempotency key the bits follow from it and from who sent it; nobody else can compute them.
+    """
+    if idempotency_key is None:
+        return f"{user.id if user else 0}-{secrets.token_hex(16)}"
+    sender = str(user.uuid) if user else request.client.host if request.client else ""
+    message = f"task:{sender}:{idempotency_key}".encode()
+    return f"{user.id if user else 0}-{hmac.digest(settings.SECRET_KEY.encode(), message, hashlib.sha256).hex()[:32]}"
+
+
+def _may_read(task_id: str, user: StoredUser | None) -> bool:
+    if user and user.is_superuser:
+        return True
+    created = _CREATED_BY_CALLER.fullmatch(task_id)
+    if created is None or int(created["user_id"]) == 0:
+        return not task_id.startswith(_SCHEDULED)
+    return user is not None and user.id == int(created["user_id"])
+
+
+async def get_path_task(
+    task_id: Annotated[Text, Path(max_length=100)], queue: TaskQueue, user: OptionalUser
+) -> TaskState:
+    """The path's task; for a stranger there is none."""
+    task = await read_task(queue, task_id) if _may_read(task_id, user) else None
+    if task is None:
+        raise NotFoundException("Task not found")
+    return task
+
+
+def get_queue_settings(request: Request) -> RedisQueueSettings:
+    settings: RedisQueueSettings = request.app.state.resources.settings
+    return settings
+
+
+NewTaskId = Annotated[str, Depends(get_new_task_id)]
+PathTask = Annotated[TaskState, Depends(get_path_task)]
+QueueSettings = Annotated[RedisQueueSettings, Depends(get_queue_settings)]
+
 
 @router.post("/task", status_code=201, responses=errors(429, 503), dependencies=[Depends(rate_limiter)])
-async def create_task(message: str, queue: TaskQueue, user: OptionalUser) -> Job:
-    job_id = f"{user.id if user else 0}-{secrets.token_hex(16)}"
-    await queue.enqueue_job("sample_background_task", message, _job_id=job_id)
-    return Job(id=job_id)
+async def create_task(message: str, queue: TaskQueue, task_id: NewTaskId) -> Job:
+    if await queue.enqueue_job("sample_background_task", message, _job_id=task_id) is None:
+        earlier = await read_task(queue, task_id)
+        if earlier and earlier.args != [message]:
+            raise UnprocessableEntityException("The idempotency key was used for another request")
+    return Job(id=task_id)
 
 
 @router.get("/task/{task_id}", responses=errors(404, 503))
-async def get_task(task_id: Annotated[str, Path(max_length=100)], queue: TaskQueue, user: OptionalUser) -> TaskRead:
-    owner_id = task_id.partition("-")[0]
-    job = ArqJob(task_id, queue)
-    status = await job.status()
-    info = await job.info()
-    if info is None or status is JobStatus.not_found:
-        raise NotFoundException("Task not found")
-    if owner_id != "0" and (user is None or (str(user.id) != owner_id and not user.is_superuser)):
-        raise NotFoundException("Task not found")
-    return _read(info, status)
+async def get_task(task: PathTask) -> TaskRead:
+    return TaskRead.model_validate(task)
 
 
-def _shown_result(result: JobResult) -> Any:
-    return f"{type(result.result).__name__}: {result.result}" if not result.success else result.result
-
-
-def _read(info: JobDef, status: JobStatus) -> TaskRead:
-    result = info if isinstance(info, JobResult) else None
-    return TaskRead(
-        job_id=info.job_id or "",
-        status=TaskStatus.FAILED if result and not result.success else TaskStatus(status.value),
-        function=info.function,
-        args=list(info.args),
-        kwargs=info.kwargs,
-        job_try=info.job_try,
-        enqueue_time=info.enqueue_time,
-        score=info.score,
-        start_time=result.start_time if result else None,
-        finish_time=result.finish_time if result else None,
-        success=result.success if result else None,
-        result=_shown_result(result) if result else None,
-        queue_name=result.queue_name if result else None,
-    )
+@router.get("", response_model=TaskOverview, responses=errors(401, 403, 503))
+async def get_tasks(
+    superuser: Superuser,
+    queue: TaskQueue,
+    settings: QueueSettings,
+    page: Annotated[int, Query(ge=1, le=MAX_INT32)] = 1,
+    items_per_page: Annotated[int, Query(ge=1, le=100)] = 10,
+) -> dict[str, Any]:
+    """What people watch: the length of the queue, what runs, and what has ended, failures first."""
+    offset = (page - 1) * items_per_page
+    queue_length, in_progress = await read_running(queue)
+    recent = await read_recent(queue, offset, items_per_page, settings.TASK_RESULT_TTL_SECONDS)
+    return {
+        "queue_length": queue_length,
+        "in_progress": in_progress,
+        "data": recent.tasks,
+        "total_count": recent.total_count,
+        "has_more": offset + items_per_page < recent.total_count,
+        "page": page,
+        "items_per_page": items_per_page,
+    }

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from fastcrud import FastCRUD
 from pydantic import BaseModel
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -59,6 +59,13 @@ class CRUDTokenBlacklist(
             return None
         since_first_use = func.clock_timestamp() - TokenBlacklist.created_at
         return await db.scalar(select(since_first_use).where(TokenBlacklist.token == digested))
+
+    async def purge_expired(self, db: AsyncSession, limit: int) -> int:
+        """Deletes at most `limit` entries that nothing needs any more; returns how many."""
+        expired = select(TokenBlacklist.id).where(TokenBlacklist.expires_at < func.now()).limit(limit)
+        rows = expired.with_for_update(skip_locked=True).scalar_subquery()
+        deleted = delete(TokenBlacklist).where(TokenBlacklist.id.in_(rows)).returning(TokenBlacklist.id)
+        return len((await db.scalars(deleted)).all())
 
 
 crud_token_blacklist = CRUDTokenBlacklist(TokenBlacklist)

@@ -1,9 +1,32 @@
-"""Background tasks: plain async functions; `ctx` is the worker's context."""
+"""Background tasks: plain async functions that may run more than once; `ctx` is the worker's context."""
 
 import asyncio
-from typing import Any
+import logging
+
+from app.core.db.crud_token_blacklist import crud_token_blacklist
+from app.core.worker.context import TaskContext
+
+logger = logging.getLogger(__name__)
+
+PURGE_BATCH = 1000
 
 
-async def sample_background_task(ctx: dict[str, Any], name: str) -> str:
+async def sample_background_task(ctx: TaskContext, name: str) -> str:
     await asyncio.sleep(5)
     return f"Task {name} is complete!"
+
+
+async def purge_token_blacklist(ctx: TaskContext) -> int:
+    """Forgets dead tokens that have expired; returns how many.
+
+    Each batch is a transaction of its own, so that no login waits for a long one, and what a time-out cuts off goes on
+    at the next try.
+    """
+    purged, batch = 0, PURGE_BATCH
+    while batch == PURGE_BATCH:
+        async with ctx.session() as db:
+            batch = await crud_token_blacklist.purge_expired(db, limit=PURGE_BATCH)
+            await db.commit()
+        purged += batch
+    logger.info("purged %d expired rows of token_blacklist", purged)
+    return purged

@@ -3,15 +3,10 @@
 from typing import ClassVar
 
 from app.core.config import settings
-from app.core.utils.queue import redis_settings
-from app.core.worker.functions import sample_background_task
+from app.core.worker.functions import purge_token_blacklist, sample_background_task
+from app.core.worker.reliable import ReliableWorker, scheduled
 
 
-class WorkerSettings:
+class WorkerSettings(ReliableWorker, settings=settings):
     functions: ClassVar = [sample_background_task]
-    redis_settings = redis_settings(settings)
-    job_timeout = settings.TASK_TIMEOUT_SECONDS
-    keep_result = settings.TASK_RESULT_TTL_SECONDS
-    max_tries = settings.TASK_MAX_TRIES
-    health_check_interval = 30
-    handle_signals = True
+    cron_jobs: ClassVar = [scheduled(purge_token_blacklist, minute=17)]
