@@ -98,12 +98,15 @@ def redis_settings(settings: RedisQueueSettings) -> RedisSettings:
 
 @asynccontextmanager
 async def open_queue(settings: RedisQueueSettings) -> AsyncIterator[TaskQueue]:
-    """A queue that is closed at the end, and is `pool` until then."""
+    """A queue that is closed at the end, and is `pool` until then; afterwards an outer one is `pool` again."""
     global pool
+    outer: TaskQueue | None = globals().get("pool")
     connections = create_pool(settings.REDIS_QUEUE_URL, timeout=TIMEOUT_SECONDS)
     pool = queue = TaskQueue(connections)
     try:
         yield queue
     finally:
+        if outer:
+            pool = outer
         await queue.aclose()
         await connections.disconnect()

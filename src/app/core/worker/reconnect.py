@@ -142,3 +142,7 @@ class PatientQueue(TaskQueue):
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> PatientPipeline:
         return PatientPipeline(self, self.connection_pool, self.response_callbacks, transaction, shard_hint)
+
+    async def close(self, close_connection_pool: bool | None = None) -> None:
+        """`aclose` under the deprecated name that arq calls it by."""
+        await self.aclose(close_connection_pool)

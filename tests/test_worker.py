@@ -1,0 +1,211 @@
+"""Workers in this process: what counts as a try, what ends a task, what runs on schedule."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
+
+import pytest
+from redis.asyncio import Redis
+from sqlalchemy import func, select, text
+
+from app.core.config import Settings
+from app.core.db.token_blacklist import TokenBlacklist
+from app.core.utils import queue
+from app.core.utils.queue_view import TaskState, TaskStatus, read_task
+from app.core.worker import functions
+from app.core.worker.context import TaskContext
+from app.core.worker.reliable import ReliableWorker, scheduled
+from app.core.worker.retries import MAX_DEATHS, RetryPolicy, Task
+from app.core.worker.settings import WorkerSettings
+from tests import readme
+from tests import tasks_worker as tasks
+from tests.conftest import Services
+from tests.helper import Rows
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def quick(services: Services, rows: Rows) -> Settings:
+    return services.settings(TASK_MAX_TRIES=3, TASK_RETRY_DELAY_SECONDS=0.02, TASK_TIMEOUT_SECONDS=1)
+
+
+async def outcome(quick: Settings, task: Task, *args: Any) -> TaskState:
+    """What is known of the task after a worker has run it."""
+    async with queue.open_queue(quick) as pool:
+        job = await pool.enqueue_job(task.__qualname__, *args)
+        assert job
+        await tasks.run_tasks(quick, task)
+        state = await read_task(pool, job.job_id)
+        assert state
+        return state
+
+
+class TestTries:
+    async def test_an_error_is_tried_again_until_it_succeeds(self, quick: Settings) -> None:
+        state = await outcome(quick, tasks.fail, 2)
+        assert (state.status, state.result, state.job_try) == (TaskStatus.COMPLETE, "recovered", 3)
+
+    async def test_the_bound_on_tries(self, quick: Settings) -> None:
+        state = await outcome(quick, tasks.fail, 99)
+        assert (state.status, state.result, state.job_try) == (TaskStatus.FAILED, "ValueError: boom 3", 3)
+
+    async def test_a_time_out_is_an_error(self, services: Services, rows: Rows) -> None:
+        settings = services.settings(TASK_MAX_TRIES=1, TASK_TIMEOUT_SECONDS=1)
+        state = await outcome(settings, tasks.hang)
+        assert (state.status, state.result) == (TaskStatus.FAILED, "TimeoutError: not finished within 1 seconds")
+
+    @pytest.mark.parametrize(
+        ("task", "result"),
+        [
+            (tasks.leave, "TaskAbortedError: SystemExit: 3"),
+            (tasks.cancel_itself, "TaskAbortedError: the task cancelled itself"),
+        ],
+    )
+    async def test_what_would_end_the_worker_ends_the_try(self, quick: Settings, task: Task, result: str) -> None:
+        state = await outcome(quick, task)
+        assert (state.status, state.result, state.job_try) == (TaskStatus.FAILED, result, 3)
+
+    async def test_nothing_of_an_ended_task_stays_but_its_result(self, quick: Settings, redis: Redis) -> None:
+        state = await outcome(quick, tasks.fail, 99)
+        keys = {key.decode() async for key in redis.scan_iter("arq:*")}
+        assert keys == {f"arq:result:{state.job_id}", "arq:recent:failed"}
+
+    async def test_a_stop_hands_the_task_back_without_a_try(self, quick: Settings, redis: Redis) -> None:
+        """The next worker starts it at once, again as the first try."""
+        async with queue.open_queue(quick) as pool:
+            job = await pool.enqueue_job("note", 1, 0.5)
+            assert job
+            for _ in range(4):
+                async with tasks.burst_worker(quick, [tasks.note]) as worker:
+                    await redis.delete("started:1")
+                    running = asyncio.create_task(worker.async_run())
+                    await tasks.eventually(lambda: redis.exists("started:1"))
+                    worker.handle_sig(signal.SIGTERM)
+                    with pytest.raises(asyncio.CancelledError):
+                        await running
+                state = await read_task(pool, job.job_id)
+                assert state
+                assert state.status is TaskStatus.QUEUED
+            await tasks.run_tasks(quick, tasks.note)
+            state = await read_task(pool, job.job_id)
+        assert state
+        assert (state.status, state.job_try) == (TaskStatus.COMPLETE, 1)
+
+    async def test_a_task_that_kills_its_workers_ends_as_failed(self, quick: Settings, redis: Redis) -> None:
+        async with queue.open_queue(quick) as pool:
+            await pool.enqueue_job("note", 1, _job_id="killer")
+            await redis.set("arq:deaths:killer", MAX_DEATHS)
+            await tasks.run_tasks(quick, tasks.note)
+            state = await read_task(pool, "killer")
+        assert state
+        assert (state.status, state.success) == (TaskStatus.FAILED, False)
+        assert state.result == f"WorkerLostError: the worker died {MAX_DEATHS} times while it ran this task"
+
+    async def test_poison_fails_and_the_rest_runs(self, quick: Settings, redis: Redis) -> None:
+        async with queue.open_queue(quick) as pool:
+            await redis.set("arq:job:garbage", b"\x80not a pickle")
+            # What would run code where arq's own reader is used.
+            await redis.set("arq:job:exploit", b"cos\nsystem\n(S'touch /tmp/should-not-exist'\ntR.")
+            await redis.zadd("arq:queue", {"garbage": 1, "exploit": 1, "gone": 1})
+            await pool.enqueue_job("no_such_task", _job_id="unknown")
+            await pool.enqueue_job("note", 1, 2, 3, 4, _job_id="arguments")
+            await pool.enqueue_job("note", 1, _job_id="good")
+            await tasks.run_tasks(quick, tasks.note)
+            states = [await read_task(pool, i) for i in ("garbage", "exploit", "gone", "unknown", "arguments", "good")]
+        *bad, good = [state for state in states if state]
+        assert [state.status for state in bad] == [TaskStatus.FAILED] * 5
+        assert str(bad[4].result).startswith("TypeError: note() takes")
+        assert good.status is TaskStatus.COMPLETE
+
+    def test_back_off_grows_with_jitter_up_to_a_bound(self) -> None:
+        policy = RetryPolicy(max_tries=99, timeout=1, first_delay=1)
+        for tries, longest in ((1, 1), (2, 2), (5, 16), (50, 300), (5000, 300)):
+            delays = [policy.delay(tries) for _ in range(100)]
+            assert longest / 2 <= min(delays) < max(delays) <= longest
+
+
+class TestContext:
+    async def test_a_task_can_use_what_an_endpoint_uses(self, quick: Settings, rows: Rows) -> None:
+        async def use(ctx: TaskContext) -> list[object]:
+            async with ctx.session() as db:
+                one = await db.scalar(text("SELECT 1"))
+            await ctx.cache.set("a", "b")
+            row = await ctx.database.fetch_one(text("SELECT 2"))
+            job = await queue.pool.enqueue_job(use.__qualname__, _defer_by=3600)
+            return [one, row[0] if row else None, ctx.settings == quick, job is not None, await queue.pool.zcard("x")]
+
+        async with queue.open_queue(quick) as pool:
+            job = await pool.enqueue_job(use.__qualname__)
+            assert job
+            async with tasks.burst_worker(quick, [use], max_burst_jobs=1) as worker:
+                await worker.async_run()
+            state = await read_task(pool, job.job_id)
+        assert state
+        assert state.result == [1, 2, True, True, 0]
+
+
+class TestSchedules:
+    async def test_once_for_all_workers_and_also_for_one_that_is_late(self, quick: Settings, redis: Redis) -> None:
+        async def tick(ctx: TaskContext) -> None:
+            await redis.incr("ticks")
+
+        class Scheduling(ReliableWorker, settings=quick):
+            cron_jobs: ClassVar = [scheduled(tick)]
+
+        options = {name: value for name, value in vars(Scheduling).items() if name in {"cron_jobs", "on_startup"}}
+        due = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=1)
+        for _ in range(3):
+            async with tasks.burst_worker(quick, [], options["cron_jobs"]) as worker:
+                for job in worker.cron_jobs:
+                    job.next_run = due
+                await worker.async_run()
+                await worker.run_cron(datetime.now(UTC), 0.5)
+                await worker.async_run()
+        assert await redis.get("ticks") == b"1"
+
+    async def test_the_purge_forgets_what_expired_and_nothing_else(
+        self, quick: Settings, rows: Rows, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(functions, "PURGE_BATCH", 10)
+        now = datetime.now(UTC)
+        async with rows.database.sessions() as db:
+            db.add_all([TokenBlacklist(token=f"old {n}", expires_at=now - HOUR) for n in range(35)])
+            db.add_all([TokenBlacklist(token=f"new {n}", expires_at=now + HOUR) for n in range(3)])
+            await db.commit()
+        state = await outcome(quick, functions.purge_token_blacklist)
+        assert state.result == 35
+        row = await rows.database.fetch_one(select(func.count()).select_from(TokenBlacklist))
+        assert row
+        assert row[0] == 3
+
+    def test_the_worker_is_set_up_to_purge(self) -> None:
+        assert [job.name for job in WorkerSettings.cron_jobs] == ["cron:purge_token_blacklist"]
+
+
+class TestSettings:
+    def test_functions_stay_as_they_are_written(self) -> None:
+        assert functions.sample_background_task in WorkerSettings.functions
+        assert WorkerSettings.functions == [functions.sample_background_task]
+
+    def test_importing_opens_nothing(self, services: Services) -> None:
+        code = "import socket; socket.socket.connect = None; import src.app.core.worker.settings"
+        subprocess.run(
+            [sys.executable, "-c", code], check=True, cwd=readme.ROOT, env=services.environment(), timeout=30
+        )
+
+    def test_an_option_of_ones_own_wins(self, quick: Settings) -> None:
+        class Mine(ReliableWorker, settings=quick):
+            functions: ClassVar = [tasks.note]
+            max_jobs = 3
+            poll_delay = 1.0
+
+        assert (vars(Mine)["max_jobs"], vars(Mine)["poll_delay"]) == (3, 1.0)
+
+    async def test_a_killed_workers_task_is_free_in_time(self, services: Services) -> None:
+        settings = services.settings(TASK_TIMEOUT_SECONDS=30)
+        async with tasks.burst_worker(settings, [tasks.note]) as worker:
+            assert worker.in_progress_timeout_s <= 30 + 15 - 1
