@@ -1,0 +1,213 @@
+"""Real worker processes that are killed, stopped and cut off from Redis while they work."""
+
+import asyncio
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from app.core.config import Settings
+from app.core.utils import queue
+from app.core.utils.queue_view import TaskState, TaskStatus, read_task
+from src.scripts.services import VALKEY_DURABLE, ValkeyServer
+from tests.conftest import Services
+from tests.helper import Rows
+from tests.readme import ROOT
+from tests.tasks_worker import eventually
+
+TASK_TIMEOUT_SECONDS = 1
+RESTART_SECONDS = TASK_TIMEOUT_SECONDS + 15
+WORKER = "tests.tasks_worker.WorkerSettings"
+
+StartWorker = Callable[..., "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "worker.log"
+
+
+@pytest.fixture
+def start_worker(services: Services, log: Path) -> Iterator[StartWorker]:
+    """Starts `arq` as people do, from the root; what still runs at the end of the test is killed."""
+    workers: list[subprocess.Popen[bytes]] = []
+
+    def start(worker_settings: str = WORKER, **environment: str) -> "subprocess.Popen[bytes]":
+        variables = {"TASK_TIMEOUT_SECONDS": str(TASK_TIMEOUT_SECONDS), "TASK_RETRY_DELAY_SECONDS": "0.05"}
+        command = [sys.executable, "-m", "arq", worker_settings]
+        with log.open("ab") as output:
+            worker = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env={**os.environ, "PYTHONPATH": str(ROOT / "src"), **services.environment(**variables | environment)},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        workers.append(worker)
+        return worker
+
+    yield start
+    for worker in workers:
+        worker.kill()
+        worker.wait()
+
+
+@pytest.fixture
+async def pool(services: Services, rows: Rows) -> AsyncIterator[queue.TaskQueue]:
+    async with queue.open_queue(services.settings()) as pool:
+        yield pool
+
+
+def text(log: Path) -> str:
+    return log.read_text() if log.exists() else ""
+
+
+async def submit(pool: queue.TaskQueue, name: str, *args: Any) -> str:
+    job = await pool.enqueue_job(name, *args)
+    assert job
+    return job.job_id
+
+
+async def finished(pool: queue.TaskQueue, task_id: str, seconds: float = 10) -> TaskState:
+    await eventually(lambda: pool.exists(f"arq:result:{task_id}"), seconds)
+    state = await read_task(pool, task_id)
+    assert state
+    return state
+
+
+async def test_kill_9_at_random_moments_loses_nothing(
+    pool: queue.TaskQueue, start_worker: StartWorker, redis: Redis, log: Path
+) -> None:
+    """Each of 500 tasks succeeds and has its result, at the latest `TASK_TIMEOUT_SECONDS` + 15 after the last kill."""
+    ids = [await submit(pool, "note", number, 0.15) for number in range(500)]
+    workers = [start_worker(), start_worker()]
+    for round_ in range(4):
+
+        async def all_work(count: int = len(workers) + round_) -> bool:
+            return text(log).count("Starting worker") == count
+
+        await eventually(all_work)
+        await asyncio.sleep(random.uniform(0.1, 0.6))  # noqa: S311 - any moment will do
+        workers[round_ % 2].kill()
+        last_kill = time.monotonic()
+        workers[round_ % 2] = start_worker()
+
+    async def all_done() -> bool:
+        return not await pool.exists("arq:queue")
+
+    await eventually(all_done, RESTART_SECONDS + 10)
+    assert time.monotonic() - last_kill < RESTART_SECONDS + 2, text(log)
+    states = [await read_task(pool, task_id) for task_id in ids]
+    assert [state.result if state else None for state in states] == list(range(500))
+    assert {state.status for state in states if state} == {TaskStatus.COMPLETE}
+    assert {state.job_try for state in states if state} <= {1, 2}
+    runs = [int(await redis.get(f"ended:{number}") or 0) for number in range(500)]
+    assert min(runs) == 1
+    starts = [int(await redis.get(f"started:{number}") or 0) for number in range(500)]
+    assert sum(starts) > sum(runs), "no kill met a running task"
+
+
+async def test_sigterm_finishes_what_is_short_and_hands_back_what_is_not(
+    pool: queue.TaskQueue, start_worker: StartWorker, redis: Redis
+) -> None:
+    """The task that is handed back runs at once in the next worker, and no try is spent."""
+    first = start_worker(TASK_TIMEOUT_SECONDS="30")
+    short, long = await submit(pool, "note", 1, 0.8), await submit(pool, "note", 2, 3.0)
+    await eventually(lambda: redis.exists("started:1"))
+    await eventually(lambda: redis.exists("started:2"))
+    first.send_signal(signal.SIGTERM)
+    assert await asyncio.to_thread(first.wait, 10) == 0
+    state = await read_task(pool, short)
+    assert state
+    assert (state.status, state.job_try) == (TaskStatus.COMPLETE, 1)
+    state = await read_task(pool, long)
+    assert state
+    assert state.status is TaskStatus.QUEUED
+    start_worker(TASK_TIMEOUT_SECONDS="30")
+    state = await finished(pool, long)
+    assert (state.status, state.job_try) == (TaskStatus.COMPLETE, 1)
+    assert await redis.get("started:1") == b"1"
+
+
+async def test_a_worker_lives_through_redis_outages(
+    services: Services, settings: Settings, start_worker: StartWorker, log: Path, tmp_path: Path
+) -> None:
+    """Killed, restarted and frozen: the same process goes on, every task ends, and the log has a line for each turn."""
+    with ValkeyServer(tmp_path / "valkey", options=VALKEY_DURABLE) as valkey:
+        where = {"HOST": valkey.host, "PORT": str(valkey.port), "PASSWORD": ""}
+        environment = {f"REDIS_{part}_{name}": value for part in ("QUEUE", "CACHE") for name, value in where.items()}
+        away = services.settings(**environment)
+        worker = start_worker(TASK_TIMEOUT_SECONDS="3", **environment)
+        async with queue.open_queue(away) as pool:
+            ids = [await submit(pool, "note", number, 0.4) for number in range(40)]
+            await eventually(lambda: pool.exists("ended:0"))
+            for fail, mend, seconds in (
+                (valkey.kill, valkey.start, 0.7),
+                (valkey.stop, valkey.start, 0.7),
+                (valkey.pause, valkey.resume, 2.0),
+            ):
+                await asyncio.to_thread(fail)
+                await asyncio.sleep(seconds)
+                await asyncio.to_thread(mend)
+                begin = time.monotonic()
+                fresh = await submit(pool, "note", 1000)
+                ids.append(fresh)
+                await eventually(lambda: pool.exists("started:1000"), 4)
+                assert time.monotonic() - begin < 4
+                await pool.delete("started:1000")
+            for task_id in ids:
+                state = await finished(pool, task_id, 20)
+                assert state.status is TaskStatus.COMPLETE, text(log)
+    assert worker.poll() is None, text(log)
+    lines = text(log).splitlines()
+    assert sum("the queue is away" in line for line in lines) == 3
+    assert sum("the queue is back" in line for line in lines) == 3
+
+
+async def test_a_worker_starts_and_stops_while_redis_is_away(
+    services: Services, start_worker: StartWorker, log: Path, tmp_path: Path
+) -> None:
+    with ValkeyServer(tmp_path / "valkey") as valkey:
+        port = valkey.port
+    environment = {"REDIS_QUEUE_PORT": str(port), "REDIS_QUEUE_PASSWORD": ""}
+    worker = start_worker(**environment)
+
+    async def says_that_it_waits() -> bool:
+        return "the queue is away" in text(log)
+
+    await eventually(says_that_it_waits)
+    worker.send_signal(signal.SIGTERM)
+    await asyncio.to_thread(worker.wait, 8)
+
+
+async def test_the_readmes_worker_runs_and_can_be_checked(
+    services: Services, pool: queue.TaskQueue, start_worker: StartWorker, redis: Redis
+) -> None:
+    worker_settings = "src.app.core.worker.settings.WorkerSettings"
+    check = [sys.executable, "-m", "arq", "--check", worker_settings]
+    environment = {**os.environ, **services.environment()}
+
+    def status() -> int:
+        return subprocess.run(check, cwd=ROOT, env=environment, capture_output=True, check=False).returncode
+
+    assert await asyncio.to_thread(status) == 1
+    worker = start_worker(worker_settings)
+
+    async def gives_a_sign() -> bool:
+        return bool([key async for key in redis.scan_iter("arq:health-check:*")])
+
+    await eventually(gives_a_sign)
+    [key] = [key async for key in redis.scan_iter("arq:health-check:*")]
+    assert 25 < await redis.ttl(key) <= 31
+    assert await asyncio.to_thread(status) == 0
+    worker.send_signal(signal.SIGTERM)
+    assert await asyncio.to_thread(worker.wait, 8) == 0
+    assert await asyncio.to_thread(status) == 1
