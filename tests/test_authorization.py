@@ -93,6 +93,7 @@ RULES = [
     superuser("DELETE", "/tier/{tier_name}/rate_limit/{id}"),
     anyone("POST", "/tasks/task", 201, params={"message": "hello"}),
     anyone("GET", "/tasks/task/{task_id}"),
+    superuser("GET", "/tasks"),
     anyone("GET", "/health"),
     anyone("GET", "/ready"),
 ]

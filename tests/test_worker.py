@@ -1,6 +1,7 @@
 """Workers in this process: what counts as a try, what ends a task, what runs on schedule."""
 
 import asyncio
+import contextlib
 import signal
 import subprocess
 import sys
@@ -57,6 +58,17 @@ class TestTries:
         settings = services.settings(TASK_MAX_TRIES=1, TASK_TIMEOUT_SECONDS=1)
         state = await outcome(settings, tasks.hang)
         assert (state.status, state.result) == (TaskStatus.FAILED, "TimeoutError: not finished within 1 seconds")
+
+    async def test_a_task_that_does_not_heed_its_time_out_is_tried_again(self, services: Services, rows: Rows) -> None:
+        async def stubborn(ctx: TaskContext) -> str:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(60 if ctx.job_try == 1 else 0)
+            await asyncio.sleep(60 if ctx.job_try == 1 else 0)
+            return "at last"
+
+        settings = services.settings(TASK_RETRY_DELAY_SECONDS=0.02, TASK_TIMEOUT_SECONDS=1)
+        state = await outcome(settings, stubborn)
+        assert (state.status, state.result, state.job_try) == (TaskStatus.COMPLETE, "at last", 2)
 
     @pytest.mark.parametrize(
         ("task", "result"),

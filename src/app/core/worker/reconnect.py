@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeVar
 
@@ -38,7 +39,7 @@ class Patience:
     """Repeats commands until Redis answers; says once that it went and once that it is back."""
 
     def __init__(self) -> None:
-        self._answered_before = False
+        self._last_answer = 0.0
         self._away = False
         self._ended = False
 
@@ -53,12 +54,15 @@ class Patience:
     async def ride_out(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """The attempt's answer, at the latest a second after Redis is back."""
         for delay in _delays():
+            begin = time.monotonic()
             try:
                 answer = await attempt()
             except OUTAGES as error:
                 if self._ended:
                     raise
-                self._note_loss(error)
+                # What was sent before another command's answer came is no news.
+                if begin > self._last_answer:
+                    self._note_loss(error)
                 await self._sleep(delay)
             else:
                 self._note_return()
@@ -70,7 +74,7 @@ class Patience:
             await asyncio.sleep(delay)
         except asyncio.CancelledError:
             # Nothing runs before the first answer, so this can only be the order to stop.
-            self._ended = self._ended or not self._answered_before
+            self._ended = self._ended or not self._last_answer
             raise
 
     def _note_loss(self, error: RedisError) -> None:
@@ -79,7 +83,7 @@ class Patience:
             logger.warning("the queue is away, waiting for it: %r", error)
 
     def _note_return(self) -> None:
-        self._answered_before = True
+        self._last_answer = time.monotonic()
         if self._away:
             self._away = False
             logger.warning("the queue is back")

@@ -15,7 +15,7 @@ from app.core.utils.queue import KEPT_UNTIL_RUN_MS, redis_settings
 from app.core.utils.queue_codec import dumps, loads
 from app.core.worker.context import shutdown, startup
 from app.core.worker.reconnect import PatientQueue
-from app.core.worker.retries import MAX_DEATHS, RetryPolicy, Task, retried
+from app.core.worker.retries import MAX_DEATHS, RetryPolicy, Task, count_end, count_start, retried
 
 STOP_SECONDS = 5
 """How long a stopping worker lets its tasks finish before it hands them back; less than Docker's ten to a SIGKILL."""
@@ -56,6 +56,8 @@ class ReliableWorker:
             "cron_jobs": _Prepared(cls.cron_jobs, lambda job: _prepare_cron_job(job, policy)),
             "on_startup": startup(settings, own.get("on_startup")),
             "on_shutdown": shutdown(own.get("on_shutdown")),
+            "on_job_start": count_start(own.get("on_job_start")),
+            "on_job_end": count_end(own.get("on_job_end")),
         }
         for name, value in (_defaults(settings) | own | prepared).items():
             if own.get(name) is not value:

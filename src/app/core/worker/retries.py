@@ -15,7 +15,7 @@ from typing import Any
 from arq.constants import retry_key_prefix
 from arq.worker import Retry, RetryJob
 
-from app.core.worker.context import TaskContext
+from app.core.worker.context import Hook, TaskContext
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +23,8 @@ MAX_DELAY_SECONDS = 300.0
 MAX_DEATHS = 10
 DEATHS_KEPT_SECONDS = 24 * 3600
 DEATHS_KEY_PREFIX = "arq:deaths:"
+_RUNS = "_runs_without_end"
+_FAILED = "_failed"
 
 Task = Callable[..., Coroutine[Any, Any, Any]]
 """`async def task(ctx: TaskContext, ...)`; the arguments and the result are plain data."""
@@ -54,41 +56,17 @@ class RetryPolicy:
         return longest * random.uniform(0.5, 1)  # noqa: S311 - jitter
 
 
-async def _begin(ctx: TaskContext) -> None:
-    """Notes that a run is on; what is not taken back by `_end` was ended by the worker's death."""
-    deaths_key = DEATHS_KEY_PREFIX + ctx.job_id
-    async with ctx.worker_queue.pipeline(transaction=True) as transaction:
-        # arq has just counted this run as a try.
-        transaction.decr(retry_key_prefix + ctx.job_id)
-        transaction.incr(deaths_key)
-        transaction.expire(deaths_key, DEATHS_KEPT_SECONDS)
-        _, runs, _ = await transaction.execute()
-    if runs > MAX_DEATHS:
-        await _end(ctx, is_try=True)
-        raise WorkerLostError(f"the worker died {MAX_DEATHS} times while it ran this task")
-
-
-async def _end(ctx: TaskContext, *, is_try: bool) -> None:
-    async with ctx.worker_queue.pipeline(transaction=True) as transaction:
-        if is_try:
-            transaction.incr(retry_key_prefix + ctx.job_id)
-        transaction.delete(DEATHS_KEY_PREFIX + ctx.job_id)
-        await transaction.execute()
-
-
 async def _run(work: Coroutine[Any, Any, Any], seconds: float) -> Any:
     try:
         async with asyncio.timeout(seconds) as limit:
             return await work
-    except TimeoutError:
-        if limit.expired():
-            raise TimeoutError(f"not finished within {seconds:g} seconds") from None
-        raise
     except SystemExit as error:
         raise TaskAbortedError(f"SystemExit: {error}") from error
-    except asyncio.CancelledError as error:
+    except (TimeoutError, asyncio.CancelledError) as error:
+        if limit.expired():
+            raise TimeoutError(f"not finished within {seconds:g} seconds") from None
         task = asyncio.current_task()
-        if task and task.cancelling():
+        if isinstance(error, TimeoutError) or (task and task.cancelling()):
             raise
         raise TaskAbortedError("the task cancelled itself") from error
 
@@ -107,21 +85,53 @@ def retried(task: Task, policy: RetryPolicy) -> Task:
     """The task under this policy, as arq shall run it."""
 
     @wraps(task)
-    async def run(context: dict[Any, Any], *args: Any, **kwargs: Any) -> Any:
+    async def run(context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         ctx = TaskContext(context)
-        await _begin(ctx)
-        is_try = False
+        if context.get(_RUNS, 0) > MAX_DEATHS:
+            raise WorkerLostError(f"the worker died {MAX_DEATHS} times while it ran this task")
         try:
             return await _run(task(ctx, *args, **kwargs), policy.timeout)
         except Exception as error:
-            is_try = True
+            context[_FAILED] = True
             consequence = _retry(error, ctx.job_try, policy)
             if consequence is error:
                 raise
             where = task.__qualname__, ctx.job_id, ctx.job_try, policy.max_tries
             logger.warning("%s (%s) failed, try %d of %d", *where, exc_info=error)
             raise consequence from error
-        finally:
-            await _end(ctx, is_try=is_try)
 
     return run
+
+
+def count_start(own: Hook | None) -> Hook:
+    """Notes before each run that it is on; what `count_end` does not take back was ended by the worker's death."""
+
+    async def on_job_start(context: dict[str, Any]) -> None:
+        ctx = TaskContext(context)
+        deaths_key = DEATHS_KEY_PREFIX + ctx.job_id
+        async with ctx.worker_queue.pipeline(transaction=True) as transaction:
+            # arq has just counted this run as a try.
+            transaction.decr(retry_key_prefix + ctx.job_id)
+            transaction.incr(deaths_key)
+            transaction.expire(deaths_key, DEATHS_KEPT_SECONDS)
+            _, context[_RUNS], _ = await transaction.execute()
+        if own:
+            await own(context)
+
+    return on_job_start
+
+
+def count_end(own: Hook | None) -> Hook:
+    """Counts the try if the run failed; outside the task's time-out, because it may have to wait for Redis."""
+
+    async def on_job_end(context: dict[str, Any]) -> None:
+        ctx = TaskContext(context)
+        async with ctx.worker_queue.pipeline(transaction=True) as transaction:
+            if context.get(_FAILED):
+                transaction.incr(retry_key_prefix + ctx.job_id)
+            transaction.delete(DEATHS_KEY_PREFIX + ctx.job_id)
+            await transaction.execute()
+        if own:
+            await own(context)
+
+    return on_job_end
