@@ -75,7 +75,7 @@ async def kill_again_and_again(
     return killed
 
 
-async def read_trace(pool: queue.TaskQueue, number: int, task_id: str) -> Trace:
+async def read_trace(pool: queue.JobQueue, number: int, task_id: str) -> Trace:
     lines = [line.split() for line in (await pool.get(f"starts:{number}") or b"").decode().splitlines()]
     starts = [(int(pid), float(when)) for pid, when in lines]
     return Trace(await read_task(pool, task_id), starts, int(await pool.get(f"ends:{number}") or 0))

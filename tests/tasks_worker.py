@@ -1,14 +1,13 @@
 """A worker with tasks that misbehave; `arq tests.tasks_worker.WorkerSettings` runs it as a process of its own."""
 
 import asyncio
-import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar
 
 from arq.cron import CronJob
-from arq.worker import Worker, create_worker
+from arq.worker import Function, Worker, create_worker
 
 from app.core.config import RedisQueueSettings, settings
 from app.core.worker.context import TaskContext
@@ -42,22 +41,18 @@ async def cancel_itself(ctx: TaskContext) -> None:
     raise asyncio.CancelledError
 
 
-async def kill_worker(ctx: TaskContext) -> None:
-    os._exit(9)
-
-
 async def return_anything(ctx: TaskContext) -> object:
     return object()
 
 
 class WorkerSettings(ReliableWorker, settings=settings):
-    functions: ClassVar = [note, fail, hang, leave, cancel_itself, kill_worker, return_anything]
+    functions: ClassVar = [note, fail, hang, leave, cancel_itself, return_anything]
     job_completion_wait = 1
 
 
 @asynccontextmanager
 async def burst_worker(
-    settings: RedisQueueSettings, tasks: Sequence[Task], schedules: Sequence[CronJob] = (), **options: Any
+    settings: RedisQueueSettings, tasks: Sequence[Task | Function], schedules: Sequence[CronJob] = (), **options: Any
 ) -> AsyncIterator[Worker]:
     """A worker in this process that stops when the queue is empty."""
 

@@ -44,8 +44,8 @@ KEYS = {
 
 
 @pytest.fixture
-async def pool(application: FastAPI, rows: Rows) -> queue.TaskQueue:
-    pool: queue.TaskQueue = application.state.resources.queue
+async def pool(application: FastAPI, rows: Rows) -> queue.JobQueue:
+    pool: queue.JobQueue = application.state.resources.queue
     return pool
 
 
@@ -61,7 +61,7 @@ async def read(client: httpx.AsyncClient, task_id: str, **options: Any) -> Any:
     return answer.json()
 
 
-async def submit(pool: queue.TaskQueue, name: str, *args: Any, **options: Any) -> str:
+async def submit(pool: queue.JobQueue, name: str, *args: Any, **options: Any) -> str:
     job = await pool.enqueue_job(name, *args, **options)
     assert job
     return job.job_id
@@ -77,7 +77,7 @@ class TestCreateTask:
         assert (task["status"], task["args"], task["kwargs"]) == ("queued", ["hello"], {})
         assert task["success"] is task["result"] is task["finish_time"] is None
 
-    async def test_idempotency_key_gives_the_same_id(self, client: httpx.AsyncClient, pool: queue.TaskQueue) -> None:
+    async def test_idempotency_key_gives_the_same_id(self, client: httpx.AsyncClient, pool: queue.JobQueue) -> None:
         """Also for simultaneous requests, and also when the first is over."""
         path, headers = f"{API}/tasks/task?message=a", {"Idempotency-Key": "k"}
         answers = await asyncio.gather(*(client.post(path, headers=headers) for _ in range(10)))
@@ -93,6 +93,19 @@ class TestCreateTask:
             )
             ids.add(answer.json()["id"])
         assert len(ids) == 3
+
+    async def test_idempotency_key_after_the_task_has_ended(
+        self, client: httpx.AsyncClient, quick: Settings, pool: queue.JobQueue
+    ) -> None:
+        async def sample_background_task(ctx: TaskContext, name: str) -> str:
+            return name
+
+        sample_background_task.__qualname__ = "sample_background_task"
+        path, headers = f"{API}/tasks/task?message=a", {"Idempotency-Key": "k"}
+        first = await client.post(path, headers=headers)
+        await tasks.run_tasks(quick, sample_background_task)
+        assert (await client.post(path, headers=headers)).json() == first.json()
+        assert (await read(client, first.json()["id"]))["status"] == "complete"
 
     async def test_idempotency_key_for_something_else(self, client: httpx.AsyncClient) -> None:
         for message, status in (("a", 201), ("b", 422)):
@@ -140,7 +153,7 @@ class TestGetTask:
             assert (answer.status_code, answer.json()) == (404, {"detail": "Task not found"})
 
     async def test_deferred_then_complete(
-        self, client: httpx.AsyncClient, pool: queue.TaskQueue, quick: Settings
+        self, client: httpx.AsyncClient, pool: queue.JobQueue, quick: Settings
     ) -> None:
         task_id = await submit(pool, "note", 7, _defer_by=0.3)
         task = await read(client, task_id)
@@ -153,7 +166,7 @@ class TestGetTask:
         assert task["queue_name"] == "arq:queue"
         assert task["score"] is None
 
-    async def test_in_progress(self, client: httpx.AsyncClient, pool: queue.TaskQueue, quick: Settings) -> None:
+    async def test_in_progress(self, client: httpx.AsyncClient, pool: queue.JobQueue, quick: Settings) -> None:
         task_id = await submit(pool, "note", 1, 0.5)
         async with tasks.burst_worker(quick, [tasks.note]) as worker:
             running = asyncio.create_task(worker.async_run())
@@ -163,7 +176,7 @@ class TestGetTask:
         assert (task["status"], task["job_try"], task["result"]) == ("in_progress", 1, None)
 
     async def test_failed_shows_type_and_message(
-        self, client: httpx.AsyncClient, pool: queue.TaskQueue, quick: Settings
+        self, client: httpx.AsyncClient, pool: queue.JobQueue, quick: Settings
     ) -> None:
         task_id = await submit(pool, "fail", 5)
         await tasks.run_tasks(quick, tasks.fail)
@@ -172,7 +185,7 @@ class TestGetTask:
         assert task["result"] == "ValueError: boom 2"
 
     async def test_any_argument_and_any_result_can_be_shown(
-        self, client: httpx.AsyncClient, pool: queue.TaskQueue, quick: Settings
+        self, client: httpx.AsyncClient, pool: queue.JobQueue, quick: Settings
     ) -> None:
         odd = [
             datetime(2026, 1, 1, tzinfo=UTC),
@@ -199,12 +212,12 @@ class TestGetTask:
         assert task["success"]
         assert task["result"].startswith("<object object")
 
-    async def test_arguments_that_are_not_plain_data_are_refused_at_once(self, pool: queue.TaskQueue) -> None:
+    async def test_arguments_that_are_not_plain_data_are_refused_at_once(self, pool: queue.JobQueue) -> None:
         with pytest.raises(SerializationError):
             await pool.enqueue_job("note", object())
 
     async def test_results_expire(
-        self, client: httpx.AsyncClient, pool: queue.TaskQueue, services: Services, redis: Redis
+        self, client: httpx.AsyncClient, pool: queue.JobQueue, services: Services, redis: Redis
     ) -> None:
         task_id = await submit(pool, "note", 1)
         await tasks.run_tasks(services.settings(TASK_RESULT_TTL_SECONDS=1), tasks.note)
@@ -213,7 +226,7 @@ class TestGetTask:
         assert (await client.get(f"{API}/tasks/task/{task_id}")).status_code == 404
         assert not [key async for key in redis.scan_iter("arq:*") if b"recent" not in key]
 
-    async def test_arqs_own_reader_works(self, pool: queue.TaskQueue) -> None:
+    async def test_arqs_own_reader_works(self, pool: queue.JobQueue) -> None:
         """The README reads a task by `ArqJob(task_id, queue.pool).info()`."""
         info = await ArqJob(await submit(pool, "note", 7), queue.pool).info()
         assert info
@@ -236,7 +249,7 @@ class TestGetTasks:
         }
 
     async def test_what_waits_what_runs_and_what_ended_failures_first(
-        self, client: httpx.AsyncClient, rows: Rows, pool: queue.TaskQueue, quick: Settings
+        self, client: httpx.AsyncClient, rows: Rows, pool: queue.JobQueue, quick: Settings
     ) -> None:
         superuser = await rows.superuser()
         await pool.set(job_key_prefix + "poison", b"not a job")

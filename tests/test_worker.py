@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 
 import pytest
 from redis.asyncio import Redis
-from sqlalchemy import func, select, text
+from sqlalchemy import func as sql
+from sqlalchemy import select, text
 
 from app.core.config import Settings
 from app.core.db.token_blacklist import TokenBlacklist
@@ -18,7 +19,7 @@ from app.core.utils import queue
 from app.core.utils.queue_view import TaskState, TaskStatus, read_task
 from app.core.worker import functions
 from app.core.worker.context import TaskContext
-from app.core.worker.reliable import ReliableWorker, scheduled
+from app.core.worker.reliable import ReliableWorker, limited, scheduled
 from app.core.worker.retries import MAX_DEATHS, RetryPolicy, Task
 from app.core.worker.settings import WorkerSettings
 from tests import readme
@@ -53,11 +54,6 @@ class TestTries:
     async def test_the_bound_on_tries(self, quick: Settings) -> None:
         state = await outcome(quick, tasks.fail, 99)
         assert (state.status, state.result, state.job_try) == (TaskStatus.FAILED, "ValueError: boom 3", 3)
-
-    async def test_a_time_out_is_an_error(self, services: Services, rows: Rows) -> None:
-        settings = services.settings(TASK_MAX_TRIES=1, TASK_TIMEOUT_SECONDS=1)
-        state = await outcome(settings, tasks.hang)
-        assert (state.status, state.result) == (TaskStatus.FAILED, "TimeoutError: not finished within 1 seconds")
 
     async def test_a_task_that_does_not_heed_its_time_out_is_tried_again(self, services: Services, rows: Rows) -> None:
         async def stubborn(ctx: TaskContext) -> str:
@@ -190,7 +186,7 @@ class TestSchedules:
             await db.commit()
         state = await outcome(quick, functions.purge_token_blacklist)
         assert state.result == 35
-        row = await rows.database.fetch_one(select(func.count()).select_from(TokenBlacklist))
+        row = await rows.database.fetch_one(select(sql.count()).select_from(TokenBlacklist))
         assert row
         assert row[0] == 3
 
@@ -216,6 +212,16 @@ class TestSettings:
             poll_delay = 1.0
 
         assert (vars(Mine)["max_jobs"], vars(Mine)["poll_delay"]) == (3, 1.0)
+
+    async def test_a_time_out_is_an_error_and_can_be_the_tasks_own(self, services: Services, rows: Rows) -> None:
+        settings = services.settings(TASK_RETRY_DELAY_SECONDS=0.02)
+        async with queue.open_queue(settings) as pool:
+            await pool.enqueue_job("hang", _job_id="hang")
+            async with tasks.burst_worker(settings, [limited(tasks.hang, timeout=0.1, max_tries=2)]) as worker:
+                await worker.async_run()
+            state = await read_task(pool, "hang")
+        assert state
+        assert (state.result, state.job_try) == ("TimeoutError: not finished within 0.1 seconds", 2)
 
     async def test_a_killed_workers_task_is_free_in_time(self, services: Services) -> None:
         settings = services.settings(TASK_TIMEOUT_SECONDS=30)

@@ -61,7 +61,7 @@ def start_worker(services: Services, log: Path) -> Iterator[StartWorker]:
 
 
 @pytest.fixture
-async def pool(services: Services, rows: Rows) -> AsyncIterator[queue.TaskQueue]:
+async def pool(services: Services, rows: Rows) -> AsyncIterator[queue.JobQueue]:
     async with queue.open_queue(services.settings()) as pool:
         yield pool
 
@@ -74,13 +74,13 @@ async def says(log: Path, line: str) -> bool:
     return line in text(log)
 
 
-async def submit(pool: queue.TaskQueue, name: str, *args: Any) -> str:
+async def submit(pool: queue.JobQueue, name: str, *args: Any) -> str:
     job = await pool.enqueue_job(name, *args)
     assert job
     return job.job_id
 
 
-async def finished(pool: queue.TaskQueue, task_id: str, seconds: float = 10) -> TaskState:
+async def finished(pool: queue.JobQueue, task_id: str, seconds: float = 10) -> TaskState:
     await eventually(lambda: pool.exists(f"arq:result:{task_id}"), seconds)
     state = await read_task(pool, task_id)
     assert state
@@ -88,7 +88,7 @@ async def finished(pool: queue.TaskQueue, task_id: str, seconds: float = 10) -> 
 
 
 async def test_kill_9_at_random_moments_loses_nothing(
-    pool: queue.TaskQueue, start_worker: StartWorker, redis: Redis, log: Path
+    pool: queue.JobQueue, start_worker: StartWorker, redis: Redis, log: Path
 ) -> None:
     """Each of 500 tasks succeeds and has its result, at the latest `TASK_TIMEOUT_SECONDS` + 15 after the last kill."""
     ids = [await submit(pool, "note", number, 0.15) for number in range(500)]
@@ -120,7 +120,7 @@ async def test_kill_9_at_random_moments_loses_nothing(
 
 
 async def test_sigterm_finishes_what_is_short_and_hands_back_what_is_not(
-    pool: queue.TaskQueue, start_worker: StartWorker, redis: Redis
+    pool: queue.JobQueue, start_worker: StartWorker, redis: Redis
 ) -> None:
     """The task that is handed back runs at once in the next worker, and no try is spent."""
     first = start_worker(TASK_TIMEOUT_SECONDS="30")
@@ -202,7 +202,7 @@ async def test_a_worker_starts_and_stops_while_redis_is_away(
 
 
 async def test_the_readmes_worker_runs_and_can_be_checked(
-    services: Services, pool: queue.TaskQueue, start_worker: StartWorker, redis: Redis
+    services: Services, pool: queue.JobQueue, start_worker: StartWorker, redis: Redis
 ) -> None:
     worker_settings = "src.app.core.worker.settings.WorkerSettings"
     check = [sys.executable, "-m", "arq", "--check", worker_settings]

@@ -17,7 +17,7 @@ from app.schemas.job import Job, TaskOverview, TaskRead
 
 router = APIRouter(prefix="/tasks", tags=["tasks"])
 
-_CREATED_BY_CALLER = re.compile(r"(?P<user_id>\d+)-[0-9a-f]{32}")
+_CREATED_BY_CALLER = re.compile(r"(?P<user_id>[0-9]+)-[0-9a-f]{32}")
 _SCHEDULED = "cron:"
 
 
@@ -37,7 +37,7 @@ def get_new_task_id(
     if idempotency_key is None:
         return f"{user.id if user else 0}-{secrets.token_hex(16)}"
     sender = str(user.uuid) if user else request.client.host if request.client else ""
-    message = f"task:{sender}:{idempotency_key}".encode()
+    message = f"task:{request.url.path}:{sender}:{idempotency_key}".encode(errors="replace")
     return f"{user.id if user else 0}-{hmac.digest(settings.SECRET_KEY.encode(), message, hashlib.sha256).hex()[:32]}"
 
 

@@ -45,7 +45,7 @@ def _schedule(until: datetime | None, by: float | timedelta | None, expires: flo
     return _Schedule(now, due, to_ms(expires) or due - now + KEPT_UNTIL_RUN_MS)
 
 
-class TaskQueue(ArqRedis):
+class JobQueue(ArqRedis):
     """arq's queue with its data restricted to plain values, and with a submission that is one atomic command."""
 
     def __init__(self, connections: BlockingConnectionPool) -> None:
@@ -80,7 +80,7 @@ class TaskQueue(ArqRedis):
         return Job(job_id, redis=self, _queue_name=queue_name, _deserializer=self.job_deserializer)
 
 
-pool: TaskQueue
+pool: JobQueue
 """The queue of the running application or worker; open between its start and its stop."""
 
 
@@ -97,12 +97,12 @@ def redis_settings(settings: RedisQueueSettings) -> RedisSettings:
 
 
 @asynccontextmanager
-async def open_queue(settings: RedisQueueSettings) -> AsyncIterator[TaskQueue]:
+async def open_queue(settings: RedisQueueSettings) -> AsyncIterator[JobQueue]:
     """A queue that is closed at the end, and is `pool` until then; afterwards an outer one is `pool` again."""
     global pool
-    outer: TaskQueue | None = globals().get("pool")
+    outer: JobQueue | None = globals().get("pool")
     connections = create_pool(settings.REDIS_QUEUE_URL, timeout=TIMEOUT_SECONDS)
-    pool = queue = TaskQueue(connections)
+    pool = queue = JobQueue(connections)
     try:
         yield queue
     finally:

@@ -24,7 +24,7 @@ from app.core.utils.queue_codec import jsonable, loads
 MAX_RECENT = 1000
 """Results of each kind that can be listed; each can be read by its id until it expires."""
 MAX_READ_AHEAD = 100
-"""arq's workers claim tasks among the first hundred that are due, so that all running ones are among them."""
+"""Unless told otherwise arq's workers claim tasks among the first hundred that are due: the running ones are there."""
 RECENT_KEYS = {False: "arq:recent:failed", True: "arq:recent:complete"}
 
 

@@ -13,7 +13,7 @@ from redis.exceptions import ExecAbortError, OutOfMemoryError, ReadOnlyError, Re
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from app.core.config import RedisQueueSettings
-from app.core.utils.queue import TIMEOUT_SECONDS, TaskQueue
+from app.core.utils.queue import TIMEOUT_SECONDS, JobQueue
 from app.core.utils.queue_view import note_result
 from app.core.utils.redis import create_pool
 
@@ -133,7 +133,7 @@ class PatientPipeline(Pipeline):
         return super().set(name, value, *args, **options)
 
 
-class PatientQueue(TaskQueue):
+class PatientQueue(JobQueue):
     """The queue as a worker needs it; its commands end when Redis has answered."""
 
     def __init__(self, settings: RedisQueueSettings) -> None:

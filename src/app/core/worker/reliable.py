@@ -11,7 +11,7 @@ from arq.typing import OptionType, WeekdayOptionType
 from arq.worker import Function, func
 
 from app.core.config import RedisQueueSettings
-from app.core.utils.queue import KEPT_UNTIL_RUN_MS, redis_settings
+from app.core.utils.queue import redis_settings
 from app.core.utils.queue_codec import dumps, loads
 from app.core.worker.context import shutdown, startup
 from app.core.worker.reconnect import PatientQueue
@@ -75,13 +75,17 @@ def _defaults(settings: RedisQueueSettings) -> dict[str, Any]:
         "keep_result": settings.TASK_RESULT_TTL_SECONDS,
         # The bound on tries is ours; arq's would count a worker's death as a try.
         "max_tries": settings.TASK_MAX_TRIES + MAX_DEATHS,
-        "expires_extra_ms": KEPT_UNTIL_RUN_MS,
         "poll_delay": POLL_SECONDS,
         "health_check_interval": HEALTH_SECONDS,
         # One a machine: a worker that stops takes its own sign of life away, not its neighbours'.
         "health_check_key": f"arq:health-check:{socket.gethostname()}",
         "timezone": UTC,
     }
+
+
+def limited(task: Task, *, timeout: float | None = None, max_tries: int | None = None) -> Function:
+    """The task with a time-out (seconds) or a bound on tries of its own, for the list of functions."""
+    return func(task, timeout=timeout, max_tries=max_tries)
 
 
 def scheduled(
