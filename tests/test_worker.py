@@ -157,22 +157,23 @@ class TestContext:
 
 
 class TestSchedules:
-    async def test_once_for_all_workers_and_also_for_one_that_is_late(self, quick: Settings, redis: Redis) -> None:
+    async def test_once_for_simultaneous_workers_and_for_one_that_is_late(self, quick: Settings, redis: Redis) -> None:
         async def tick(ctx: TaskContext) -> None:
             await redis.incr("ticks")
 
-        class Scheduling(ReliableWorker, settings=quick):
-            cron_jobs: ClassVar = [scheduled(tick)]
-
-        options = {name: value for name, value in vars(Scheduling).items() if name in {"cron_jobs", "on_startup"}}
         due = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=1)
-        for _ in range(3):
-            async with tasks.burst_worker(quick, [], options["cron_jobs"]) as worker:
-                for job in worker.cron_jobs:
-                    job.next_run = due
+        schedules = [scheduled(tick, minute=(due.minute + 30) % 60)]
+
+        async def work() -> None:
+            async with tasks.burst_worker(quick, [], schedules) as worker:
+                [job] = worker.cron_jobs
+                job.next_run = due
                 await worker.async_run()
                 await worker.run_cron(datetime.now(UTC), 0.5)
                 await worker.async_run()
+
+        await asyncio.gather(work(), work())
+        await work()
         assert await redis.get("ticks") == b"1"
 
     async def test_the_purge_forgets_what_expired_and_nothing_else(
