@@ -8,8 +8,15 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeVar
 
 from redis.asyncio.client import Pipeline
+from redis.exceptions import (
+    AuthenticationError,
+    ExecAbortError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    WatchError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ExecAbortError, OutOfMemoryError, ReadOnlyError, RedisError, WatchError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from app.core.config import RedisQueueSettings
@@ -36,9 +43,14 @@ def _delays() -> Iterator[float]:
 
 
 class Patience:
-    """Repeats commands until Redis answers; says once that it went and once that it is back."""
+    """Repeats commands until Redis answers; says once that it went and once that it is back.
 
-    def __init__(self) -> None:
+    Only the very first answer is waited for with a limit: what never was there is probably somewhere else.
+    """
+
+    def __init__(self, start_seconds: float) -> None:
+        self._start_seconds = start_seconds
+        self._first_loss = 0.0
         self._last_answer = 0.0
         self._away = False
         self._ended = False
@@ -58,7 +70,7 @@ class Patience:
             try:
                 answer = await attempt()
             except OUTAGES as error:
-                if self._ended:
+                if self._ended or self._is_hopeless(error):
                     raise
                 # What was sent before another command's answer came is no news.
                 if begin > self._last_answer:
@@ -76,6 +88,12 @@ class Patience:
             # Nothing runs before the first answer, so this can only be the order to stop.
             self._ended = self._ended or not self._last_answer
             raise
+
+    def _is_hopeless(self, error: RedisError) -> bool:
+        if self._last_answer:
+            return False
+        self._first_loss = self._first_loss or time.monotonic()
+        return isinstance(error, AuthenticationError) or time.monotonic() - self._first_loss >= self._start_seconds
 
     def _note_loss(self, error: RedisError) -> None:
         if not self._away:
@@ -138,7 +156,7 @@ class PatientQueue(JobQueue):
 
     def __init__(self, settings: RedisQueueSettings) -> None:
         super().__init__(create_pool(settings.REDIS_QUEUE_URL, timeout=TIMEOUT_SECONDS))
-        self.patience = Patience()
+        self.patience = Patience(settings.REDIS_QUEUE_WAIT_SECONDS)
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         command: Command = super().execute_command
