@@ -28,6 +28,9 @@ RUN python -m venv /opt/venv \
 
 # For the service `pytest`: the tests start their own servers, from packages.
 FROM packages AS test
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends curl make pgbouncer \
+    && rm -rf /var/lib/apt/lists/*
 COPY --from=lists /code/dev.txt /tmp/
 RUN pip install --require-hashes --requirement /tmp/dev.txt \
     && useradd --system --create-home --uid 10001 app
