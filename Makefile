@@ -7,7 +7,7 @@ ARGS =
 
 PY := .venv/bin/python
 POETRY := .tools/poetry/bin/python -m poetry --no-interaction
-SOURCES := src tests $(wildcard benchmarks)
+SOURCES := src tests gunicorn.conf.py $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
 .PHONY: help run install test test-compose check format clean python
