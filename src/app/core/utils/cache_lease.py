@@ -22,7 +22,8 @@ RENEW_SECONDS = 0.06
 IDLE_SECONDS = 5.0
 QUERY_SECONDS = 0.25
 
-# A sequence: its value is seen at once by all, and never rolled back. Databases that share a Redis do not share answers.
+# A sequence: its value is seen at once by all, and never rolled back. With the database's own number in it, databases
+# that share a Redis do not share answers.
 _READ = text(
     "SELECT last_value + is_called::int AS number, "
     "(SELECT oid FROM pg_database WHERE datname = current_database())::text AS database FROM cache_epoch"
