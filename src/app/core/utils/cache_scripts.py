@@ -1,26 +1,38 @@
 """What the cache does in Redis, each step one atomic script.
 
-An entry is at its own key (`sample_data:7`). Around it: `_cache:lock:KEY` names the one request that may fill KEY;
-`_cache:index` holds all keys in lexical order, so that a pattern finds its keys by their literal beginning at a cost of
-O(log n) however many others there are; `_cache:expiry` says which of them are gone; `_cache:write:EPOCH:SCOPE` holds
-the writes under way, during which nothing below SCOPE may be filled.
+An entry is at its own key (`sample_data:7`). Around it: `_cache:lock:KEY` names the one request that may fill KEY.
+`_cache:index:FAMILY` holds the keys whose part before the first colon is FAMILY, in lexical order, and
+`_cache:families` the families, so that a pattern finds its keys by their literal beginning however many others there
+are; `_cache:expiry` says which of them may be forgotten. `_cache:write:EPOCH:SCOPE` holds the writes under way, during
+which nothing below SCOPE may be filled.
 """
 
 _COMMON = """
-local INDEX, EXPIRY = '_cache:index', '_cache:expiry'
+local FAMILIES, EXPIRY = '_cache:families', '_cache:expiry'
+local function family_of(key) return string.match(key, '^[^:]*') end
+local function index_of(key) return '_cache:index:' .. family_of(key) end
 local function lock_of(key) return '_cache:lock:' .. key end
 local function now()
     local time = redis.call('TIME')
     return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 local function note(key, milliseconds)
-    redis.call('ZADD', INDEX, 0, key)
+    redis.call('ZADD', index_of(key), 0, key)
+    redis.call('ZADD', FAMILIES, 0, family_of(key))
     redis.call('ZADD', EXPIRY, now() + milliseconds, key)
 end
 local function drop(key)
-    redis.call('ZREM', INDEX, key)
-    redis.call('ZREM', EXPIRY, key)
+    redis.call('ZREM', index_of(key), key)
     return redis.call('DEL', key, lock_of(key))
+end
+local function forget(key)
+    redis.call('ZREM', EXPIRY, key)
+    redis.call('ZREM', index_of(key), key)
+    if redis.call('EXISTS', index_of(key)) == 0 then redis.call('ZREM', FAMILIES, family_of(key)) end
+end
+local function beginning_with(set, prefix)
+    if prefix == '' then return redis.call('ZRANGE', set, 0, -1) end
+    return redis.call('ZRANGEBYLEX', set, '[' .. prefix, '[' .. prefix .. '\\255')
 end
 """
 
@@ -39,8 +51,7 @@ local holder = redis.call('GET', lock_of(key))
 if holder == '-' then return {'run'} end
 if holder then return {'wait'} end
 for _, gone in ipairs(redis.call('ZRANGEBYSCORE', EXPIRY, '-inf', now(), 'LIMIT', 0, 20)) do
-    redis.call('ZREM', INDEX, gone)
-    redis.call('ZREM', EXPIRY, gone)
+    forget(gone)
 end
 redis.call('SET', lock_of(key), token, 'PX', patience)
 note(key, patience)
@@ -76,10 +87,12 @@ INVALIDATE = (
 local plan = cjson.decode(ARGV[1])
 for _, key in ipairs(plan.keys) do drop(key) end
 for _, pattern in ipairs(plan.patterns) do
-    local first = pattern.prefix == '' and '-' or '[' .. pattern.prefix
-    local last = pattern.prefix == '' and '+' or '[' .. pattern.prefix .. '\\255'
-    for _, key in ipairs(redis.call('ZRANGEBYLEX', INDEX, first, last)) do
-        if string.find(key, pattern.lua) then drop(key) end
+    local family = string.match(pattern.prefix, '^([^:]*):')
+    local families = family and {family} or beginning_with(FAMILIES, pattern.prefix)
+    for _, each in ipairs(families) do
+        for _, key in ipairs(beginning_with('_cache:index:' .. each, pattern.prefix)) do
+            if string.find(key, pattern.lua) then drop(key) end
+        end
     end
 end
 for _, scope in ipairs(plan.scopes) do
