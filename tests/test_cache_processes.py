@@ -15,8 +15,8 @@ import pytest
 
 from app.core.config import Settings
 from app.core.db.database import open_database
-from src.scripts.services import POSTGRES_FAST, PostgresServer, ValkeyServer
-from tests.conftest import Services, reachable_folder
+from src.scripts.services import POSTGRES_FAST, PostgresServer, ValkeyServer, temporary_folder
+from tests.conftest import Services
 from tests.helper import API, Account, Rows, unique
 from tests.readme import ROOT
 
@@ -56,7 +56,7 @@ def _process(services: Services, **changes: str) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def stage() -> Iterator[Stage]:
     with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(reachable_folder())
+        folder = stack.enter_context(temporary_folder())
         postgres = PostgresServer(folder / "postgres", password="x", options=POSTGRES_FAST)
         services = Services(stack.enter_context(postgres), stack.enter_context(ValkeyServer(folder / "valkey")))
         first, second = (stack.enter_context(_process(services)) for _ in range(2))
