@@ -8,13 +8,13 @@ import asyncio
 import statistics
 import sys
 import time
+from contextlib import AsyncExitStack
 
 from redis.asyncio import Redis
 
 from app.core.utils.cache_keys import KeyPattern
 from app.core.utils.cache_lease import EpochLease
-from app.core.utils.cache_store import Entry, Fill, Targets, open_answer_cache
-from app.core.utils.redis import create_redis
+from app.core.utils.cache_store import AnswerCache, Entry, Fill, Targets, open_answer_cache
 from src.scripts.services import ValkeyServer, temporary_folder
 
 MATCHING = 10
@@ -34,30 +34,30 @@ async def add_unrelated(redis: Redis, count: int) -> None:
             await pipeline.execute()
 
 
-async def measure(redis: Redis) -> float:
-    """The median of one whole write, which invalidates twice, in microseconds."""
-    seconds = []
-    async with open_answer_cache(redis, EpochLease(None)) as cache:
-        for _ in range(ROUNDS):
-            for page in range(MATCHING):
-                fill = await cache.find(f"author_posts:page_{page}:items_per_page_10")
-                assert isinstance(fill, Fill)
-                await cache.store(fill, Entry.of(b"an answer", "text/plain"), 3600)
-            began = time.perf_counter()
-            async with cache.write(TARGETS):
-                pass
-            seconds.append(time.perf_counter() - began)
-    return statistics.median(seconds) * 1e6
+async def measure(cache: AnswerCache) -> float:
+    """Seconds of one whole write, which invalidates twice."""
+    for page in range(MATCHING):
+        fill = await cache.find(f"author_posts:page_{page}:items_per_page_10")
+        assert isinstance(fill, Fill)
+        await cache.store(fill, Entry.of(b"an answer", "text/plain"), 3600)
+    began = time.perf_counter()
+    async with cache.write(TARGETS):
+        pass
+    return time.perf_counter() - began
 
 
 async def main(unrelated: int) -> None:
-    with temporary_folder() as folder, ValkeyServer(folder / "valkey") as valkey:
-        url = f"redis://{valkey.host}:{valkey.port}"
-        async with create_redis(url) as redis, Redis.from_url(url) as loader:
-            await measure(redis)  # warm
-            few = await measure(redis)
-            await add_unrelated(loader, unrelated)
-            many = await measure(redis)
+    async with AsyncExitStack() as stack:
+        folder = stack.enter_context(temporary_folder())
+        caches = []
+        # Two servers, asked in turn, so that the machine's other work falls on both.
+        for count in (0, unrelated):
+            valkey = stack.enter_context(ValkeyServer(folder / f"valkey-{count}"))
+            redis = await stack.enter_async_context(Redis.from_url(f"redis://{valkey.host}:{valkey.port}"))
+            await add_unrelated(redis, count)
+            caches.append(await stack.enter_async_context(open_answer_cache(redis, EpochLease(None))))
+        seconds = [[await measure(cache) for cache in caches] for _ in range(ROUNDS)]
+    few, many = (statistics.median(column) * 1e6 for column in zip(*seconds, strict=True))
     print(f"0 unrelated: {few:.0f} us, {unrelated} unrelated: {many:.0f} us, ratio {many / few:.2f}")
 
 
