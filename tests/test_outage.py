@@ -52,7 +52,7 @@ async def ask_everything(stage: Stage) -> dict[str, httpx.Response]:
     headers = stage.account.headers
     post = {"title": "A title", "text": "A text"}
     requests = {
-        "read": stage.client.get(f"{API}/users"),
+        "read": stage.client.get(f"{API}/tiers"),
         "write": stage.client.post(f"{API}/{stage.account.username}/post", headers=headers, json=post),
         "token": stage.client.get(f"{API}/user/me", headers=headers),
         "login": stage.client.post(f"{API}/login", data={"username": unique("nobody"), "password": "y"}),

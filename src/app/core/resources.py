@@ -18,6 +18,8 @@ from app.core.db.database import Database, open_database
 from app.core.security import PasswordHasher, open_password_hasher
 from app.core.settings_base import SettingsBase
 from app.core.utils.cache import open_cache
+from app.core.utils.cache_lease import EpochLease
+from app.core.utils.cache_store import AnswerCache, open_answer_cache
 from app.core.utils.queue import open_queue
 from app.core.utils.rate_limit import RateLimiter, open_rate_limiter
 
@@ -30,6 +32,7 @@ class Resources:
     password_hasher: PasswordHasher | None
     database: Database | None
     cache: Redis | None
+    answers: AnswerCache | None
     queue: ArqRedis | None
     rate_limiter: RateLimiter | None
 
@@ -39,13 +42,16 @@ async def open_resources(settings: SettingsBase) -> AsyncIterator[Resources]:
     """Opens what the settings ask for and closes it in reverse."""
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
+        database = await enter(open_database(settings)) if isinstance(settings, PostgresSettings) else None
+        cache = await enter(open_cache(settings)) if isinstance(settings, RedisCacheSettings) else None
         yield Resources(
             settings=settings,
             password_hasher=(
                 await enter(open_password_hasher(settings)) if isinstance(settings, CryptSettings) else None
             ),
-            database=await enter(open_database(settings)) if isinstance(settings, PostgresSettings) else None,
-            cache=await enter(open_cache(settings)) if isinstance(settings, RedisCacheSettings) else None,
+            database=database,
+            cache=cache,
+            answers=await enter(open_answer_cache(cache, EpochLease(database))) if cache else None,
             queue=await enter(open_queue(settings)) if isinstance(settings, RedisQueueSettings) else None,
             rate_limiter=(
                 await enter(open_rate_limiter(settings)) if isinstance(settings, RedisRateLimiterSettings) else None

@@ -22,6 +22,7 @@ from app.core.db.migrate import apply_migrations
 from app.core.logger import configure_logging
 from app.core.resources import open_resources
 from app.core.settings_base import SettingsBase
+from app.core.utils.cache_check import check_cached_routes
 from app.middleware.body_limit_middleware import BodyLimitMiddleware
 from app.middleware.client_cache_middleware import ClientCacheMiddleware
 from app.middleware.rate_limit_headers import RateLimitHeadersMiddleware
@@ -39,6 +40,7 @@ class Lifespan(Protocol):
 def _lifespan(settings: SettingsBase, create_tables_on_start: bool, inner: Lifespan | None) -> Lifespan:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[Any]:
+        check_cached_routes(app.routes)  # again, for what was added since
         if isinstance(settings, AppSettings):
             configure_logging(settings)
         if isinstance(settings, CryptSettings) and "SECRET_KEY" not in settings.model_fields_set:
@@ -92,6 +94,7 @@ def create_application(
     app = _Application(**{"lifespan": _lifespan(settings, create_tables_on_start, lifespan), **metadata, **kwargs})
     app.trusted_proxies = settings.TRUSTED_PROXIES if isinstance(settings, AppSettings) else None
     app.include_router(router)
+    check_cached_routes(app.routes)
     app.state.settings = settings
     app.state.reserved_usernames = literal_segments(app.routes)
     install_error_handlers(app)

@@ -1,13 +1,22 @@
-"""Tells browsers and proxies what they may keep (RFC 9111)."""
+"""Tells browsers and proxies what they may keep (RFC 9111), and when what they have is still good (RFC 9110)."""
+
+from hashlib import sha256
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _READS = frozenset({"GET", "HEAD"})
+_NOT_MODIFIED = ("etag", "cache-control", "content-location", "date", "expires", "vary", "set-cookie", "x-cache")
+"""What a 304 repeats of the answer; the rest describes a body that is not sent."""
+
+
+def _matches(condition: str | None, etag: str) -> bool:
+    tags = [tag.strip().removeprefix("W/") for tag in (condition or "").split(",")]
+    return "*" in tags or etag.removeprefix("W/") in tags
 
 
 class ClientCacheMiddleware:
-    """Sets `Cache-Control` where the route does not, and `Vary: Authorization`.
+    """Sets `Cache-Control` where the route does not, `Vary: Authorization` and `ETag`, and answers 304 and HEAD.
 
     Only what an anonymous caller read is public; what carried credentials or sets a cookie stays with the caller, and
     errors and changes are kept by nobody.
@@ -21,20 +30,52 @@ class ClientCacheMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        responder = _Responder(scope, send, self._public)
+        # A HEAD is its GET without the body; routes are declared for GET only.
+        inner = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+        await self.app(inner, receive, responder.send)
 
-        async def send_with_policy(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers.add_vary_header("Authorization")
-                if "cache-control" not in headers:
-                    headers["Cache-Control"] = self._policy(scope, message["status"], headers)
-            await send(message)
 
-        await self.app(scope, receive, send_with_policy)
+class _Responder:
+    """One answer on its way out."""
 
-    def _policy(self, scope: Scope, status: int, answer: MutableHeaders) -> str:
-        if scope["method"] not in _READS or status >= 400:
+    def __init__(self, scope: Scope, send: Send, public: str) -> None:
+        self._send = send
+        self._public = public
+        self._method = scope["method"]
+        self._request = Headers(scope=scope)
+        self._start: Message | None = None
+        self._is_dropped = False
+
+    async def send(self, message: Message) -> None:
+        """Holds the start back until the body is known to be whole: a stream is passed on as it comes."""
+        if message["type"] == "http.response.start":
+            self._start = message
+        elif message["type"] != "http.response.body":
+            await self._send(message)
+        elif self._start:
+            start, self._start = self._start, None
+            await self._begin(start, message)
+        elif not self._is_dropped:
+            await self._send(message)
+
+    async def _begin(self, start: Message, first: Message) -> None:
+        headers = MutableHeaders(scope=start)
+        headers.add_vary_header("Authorization")
+        if "cache-control" not in headers:
+            headers["Cache-Control"] = self._policy(start["status"], headers)
+        if self._method in _READS and start["status"] == 200:
+            if "etag" not in headers and not first.get("more_body"):
+                headers["ETag"] = f'"{sha256(first.get("body", b"")).hexdigest()[:32]}"'
+            if "etag" in headers and _matches(self._request.get("if-none-match"), headers["etag"]):
+                kept = [(name, value) for name, value in headers.raw if name.decode("latin-1").lower() in _NOT_MODIFIED]
+                start = {**start, "status": 304, "headers": kept}
+        self._is_dropped = self._method == "HEAD" or start["status"] == 304
+        await self._send(start)
+        await self._send({"type": "http.response.body"} if self._is_dropped else first)
+
+    def _policy(self, status: int, answer: MutableHeaders) -> str:
+        if self._method not in _READS or status >= 400:
             return "no-store"
-        request = Headers(scope=scope)
-        private = "authorization" in request or "cookie" in request or "set-cookie" in answer
+        private = "authorization" in self._request or "cookie" in self._request or "set-cookie" in answer
         return "private, no-store" if private else self._public

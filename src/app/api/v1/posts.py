@@ -6,6 +6,7 @@ from app.api.dependencies import PathId, PathUser, PathUsername, Reads, SelfUser
 from app.api.paginated import CursorListResponse, PageWindow, PaginatedListResponse, list_response
 from app.api.responses import errors
 from app.core.schemas import Message
+from app.core.utils.cache import cache
 from app.crud.crud_posts import crud_posts
 from app.schemas.post import PostCreate, PostCreateInternal, PostRead, PostUpdate
 
@@ -17,34 +18,46 @@ router = APIRouter(tags=["posts"])
     response_model=PaginatedListResponse[PostRead] | CursorListResponse[PostRead],
     responses=errors(404),
 )
+@cache("{username}_posts", resource_id_name="window", expiration=60)
 async def read_posts(request: Request, username: PathUsername, reads: Reads, window: PageWindow) -> dict[str, Any]:
     return list_response(request, window, await crud_posts.read_page(reads, window, username))
 
 
 @router.get("/{username}/post/{id}", responses=errors(404))
-async def read_post(username: PathUsername, id: PathId, reads: Reads) -> PostRead:
+@cache("{username}_post_cache", resource_id_name="id")
+async def read_post(request: Request, username: PathUsername, id: PathId, reads: Reads) -> PostRead:
     return await crud_posts.read(reads, username, id)
 
 
 @router.post("/{username}/post", status_code=201, responses=errors(401, 403, 404))
-async def write_post(user: SelfUser, values: PostCreate, db: Session) -> PostRead:
+@cache("{username}_posts", resource_id_name="username", pattern_to_invalidate_extra=["{username}_posts:*"])
+async def write_post(
+    request: Request, username: PathUsername, user: SelfUser, values: PostCreate, db: Session
+) -> PostRead:
     post = PostCreateInternal(**values.model_dump(), created_by_user_id=user.id)
     return await crud_posts.add(db, post, PostRead)
 
 
 @router.patch("/{username}/post/{id}", responses=errors(401, 403, 404))
-async def patch_post(user: SelfUser, id: PathId, values: PostUpdate, db: Session) -> Message:
+@cache("{username}_post_cache", resource_id_name="id", pattern_to_invalidate_extra=["{username}_posts:*"])
+async def patch_post(
+    request: Request, username: PathUsername, user: SelfUser, id: PathId, values: PostUpdate, db: Session
+) -> Message:
     await crud_posts.change(db, values, id=id, created_by_user_id=user.id, is_deleted=False)
     return Message(message="Post updated")
 
 
 @router.delete("/{username}/post/{id}", responses=errors(401, 403, 404))
-async def erase_post(user: SelfUser, id: PathId, db: Session) -> Message:
+@cache("{username}_post_cache", resource_id_name="id", pattern_to_invalidate_extra=["{username}_posts:*"])
+async def erase_post(request: Request, username: PathUsername, user: SelfUser, id: PathId, db: Session) -> Message:
     await crud_posts.hide(db, id=id, created_by_user_id=user.id)
     return Message(message="Post deleted")
 
 
 @router.delete("/{username}/db_post/{id}", responses=errors(401, 403, 404))
-async def erase_db_post(superuser: Superuser, user: PathUser, id: PathId, db: Session) -> Message:
+@cache("{username}_post_cache", resource_id_name="id", pattern_to_invalidate_extra=["{username}_posts:*"])
+async def erase_db_post(
+    request: Request, username: PathUsername, superuser: Superuser, user: PathUser, id: PathId, db: Session
+) -> Message:
     await crud_posts.remove(db, id=id, created_by_user_id=user.id)
     return Message(message="Post deleted from the database")

@@ -6,6 +6,7 @@ from app.api.dependencies import Reads, Session, Superuser
 from app.api.paginated import CursorListResponse, PageWindow, PaginatedListResponse, list_response
 from app.api.responses import errors
 from app.core.schemas import Message, Text
+from app.core.utils.cache import cache
 from app.crud.crud_tier import crud_tiers
 from app.schemas.tier import TierCreate, TierCreateInternal, TierRead, TierUpdate
 
@@ -36,6 +37,7 @@ async def patch_tier(superuser: Superuser, name: TierNameInPath, values: TierUpd
 
 
 @router.delete("/tier/{name}", responses=errors(401, 403, 404))
-async def erase_tier(superuser: Superuser, name: TierNameInPath, db: Session) -> Message:
+@cache("tier", resource_id_name="name", pattern_to_invalidate_extra=["user:*", "users:*"])
+async def erase_tier(request: Request, superuser: Superuser, name: TierNameInPath, db: Session) -> Message:
     await crud_tiers.remove(db, name=name)
     return Message(message="Tier deleted")

@@ -16,6 +16,7 @@ from app.api.paginated import CursorListResponse, PageWindow, PaginatedListRespo
 from app.api.responses import errors
 from app.api.usernames import refuse_reserved
 from app.core.schemas import Message
+from app.core.utils.cache import cache
 from app.crud.crud_rate_limit import crud_rate_limits
 from app.crud.crud_users import StoredUser, crud_users
 from app.schemas.rate_limit import UserReadWithRateLimits
@@ -30,6 +31,10 @@ from app.schemas.user import (
 
 router = APIRouter(tags=["users"])
 
+_OF_AUTHOR = ["users:*", "{username}_posts:*", "{username}_post_cache:*"]
+_OF_NEW_NAME = ["{values.username}_posts:*", "{values.username}_post_cache:*"]
+"""What shows a user: the lists, and the posts under the name in their path."""
+
 
 @router.get("/user/me", include_in_schema=False, response_model=UserRead)
 @router.get("/user/me/", response_model=UserRead, responses=errors(401))
@@ -38,16 +43,19 @@ async def read_users_me(current_user: CurrentUser) -> StoredUser:
 
 
 @router.get("/user/{username}", response_model=UserRead, responses=errors(404))
-async def read_user(user: PathUser) -> StoredUser:
-    return user
+@cache("user", resource_id_name="username")
+async def read_user(request: Request, username: PathUsername, reads: Reads) -> StoredUser:
+    return await crud_users.read(reads, username)
 
 
 @router.get("/users", response_model=PaginatedListResponse[UserRead] | CursorListResponse[UserRead])
+@cache("users", resource_id_name="window", expiration=60)
 async def read_users(request: Request, reads: Reads, window: PageWindow) -> dict[str, Any]:
     return list_response(request, window, await crud_users.read_page(reads, window))
 
 
 @router.post("/user", status_code=201)
+@cache("user", resource_id_name="values.username", pattern_to_invalidate_extra=["users:*"])
 async def write_user(request: Request, values: UserCreate, db: Session, hasher: Hasher) -> UserRead:
     refuse_reserved(request, values.username)
     hashed_password = await hasher.hash(values.password)
@@ -56,7 +64,15 @@ async def write_user(request: Request, values: UserCreate, db: Session, hasher: 
 
 
 @router.patch("/user/{username}", responses=errors(401, 403, 404))
-async def patch_user(request: Request, user: SelfUser, values: UserUpdate, db: Session) -> Message:
+@cache(
+    "user",
+    resource_id_name="username",
+    to_invalidate_extra={"user": "{values.username}"},
+    pattern_to_invalidate_extra=[*_OF_AUTHOR, *_OF_NEW_NAME],
+)
+async def patch_user(
+    request: Request, username: PathUsername, user: SelfUser, values: UserUpdate, db: Session
+) -> Message:
     if values.username:
         refuse_reserved(request, values.username)
     await crud_users.change(db, values, id=user.id, is_deleted=False)
@@ -64,13 +80,15 @@ async def patch_user(request: Request, user: SelfUser, values: UserUpdate, db: S
 
 
 @router.delete("/user/{username}", responses=errors(401, 403, 404))
-async def erase_user(user: SelfUser, db: Session) -> Message:
+@cache("user", resource_id_name="username", pattern_to_invalidate_extra=_OF_AUTHOR)
+async def erase_user(request: Request, username: PathUsername, user: SelfUser, db: Session) -> Message:
     await crud_users.hide(db, id=user.id)
     return Message(message="User deleted")
 
 
 @router.delete("/db_user/{username}", responses=errors(401, 403, 404))
-async def erase_db_user(username: PathUsername, superuser: Superuser, db: Session) -> Message:
+@cache("user", resource_id_name="username", pattern_to_invalidate_extra=_OF_AUTHOR)
+async def erase_db_user(request: Request, username: PathUsername, superuser: Superuser, db: Session) -> Message:
     await crud_users.remove(db, username=username)
     return Message(message="User deleted from the database")
 
@@ -88,6 +106,14 @@ async def read_user_tier(username: PathUsername, reads: Reads) -> UserReadWithTi
 
 
 @router.patch("/user/{username}/tier", responses=errors(401, 403, 404))
-async def patch_user_tier(superuser: Superuser, user: PathUser, values: UserTierUpdate, db: Session) -> Message:
+@cache("user", resource_id_name="username", pattern_to_invalidate_extra=["users:*"])
+async def patch_user_tier(
+    request: Request,
+    username: PathUsername,
+    superuser: Superuser,
+    user: PathUser,
+    values: UserTierUpdate,
+    db: Session,
+) -> Message:
     await crud_users.change(db, values, id=user.id, is_deleted=False)
     return Message(message=f"User {user.name} Tier updated")

@@ -1,0 +1,51 @@
+"""The README's caching chapters run as they stand there."""
+
+from contextlib import asynccontextmanager
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from app.core.config import Settings
+from app.core.setup import create_application
+from tests.helper import Rows
+from tests.readme import blocks
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+@asynccontextmanager
+async def pasted(code: str, settings: Settings) -> "AsyncIterator[httpx.AsyncClient]":
+    module = ModuleType("pasted")
+    exec(code, module.__dict__)  # noqa: S102 - the README's own code
+    app = create_application(router=module.router, settings=settings)
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="https://testserver") as client,
+    ):
+        yield client
+
+
+async def outcome(client: httpx.AsyncClient, path: str) -> str:
+    return str((await client.get(path)).headers["X-Cache"])
+
+
+@pytest.mark.parametrize("number", [0, 1])
+async def test_a_cached_endpoint(settings: Settings, rows: Rows, number: int) -> None:
+    async with pasted(blocks("5.8", "python")[number], settings) as client:
+        assert [await outcome(client, "/sample/7") for _ in range(2)] == ["miss", "hit"]
+
+
+@pytest.mark.parametrize(
+    ("title", "method"), [("Invalidating Extra Keys", "DELETE"), ("Invalidate Extra By Pattern", "PATCH")]
+)
+async def test_an_invalidating_endpoint(settings: Settings, rows: Rows, title: str, method: str) -> None:
+    async with pasted(blocks(title, "python")[0], settings) as client:
+        assert [await outcome(client, "/userson/titles") for _ in range(2)] == ["miss", "hit"]
+        assert (await client.request(method, "/other/title/1")).status_code == 200
+        assert await outcome(client, "/userson/titles") == "hit"
+        assert (await client.request(method, "/userson/title/1")).status_code == 200
+        assert await outcome(client, "/userson/titles") == "miss"
