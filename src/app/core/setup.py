@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from fastapi import APIRouter, FastAPI
 
+from app.api.docs import DocsPaths, install_docs
 from app.api.errors import install_error_handlers
 from app.api.usernames import literal_segments
 from app.core.config import AppSettings, ClientSideCacheSettings, CryptSettings, PostgresSettings
@@ -15,6 +16,8 @@ from app.core.logger import configure_logging
 from app.core.resources import open_resources
 from app.core.settings_base import SettingsBase
 from app.middleware.client_cache_middleware import ClientCacheMiddleware
+from app.middleware.protection import protect
+from app.middleware.unexpected_error_middleware import UnexpectedErrorMiddleware
 
 logger = logging.getLogger(__name__)
 
@@ -66,14 +69,19 @@ def create_application(
     """An application with the router's endpoints and what the settings switch on.
 
     `create_tables_on_start` applies the committed migrations before the first request. A `lifespan` of your own runs
-    inside the application's; every other keyword goes to `FastAPI` and wins over what the settings say.
+    inside the application's; every other keyword goes to `FastAPI` and wins over what the settings say: `docs_url`,
+    `redoc_url` and `openapi_url` say where the docs are, the environment who may see them.
     """
     metadata = _metadata(settings) if isinstance(settings, AppSettings) else {}
-    app = FastAPI(**{"lifespan": _lifespan(settings, create_tables_on_start, lifespan), **metadata, **kwargs})
+    docs_paths, without_docs = DocsPaths.split(kwargs)
+    app = FastAPI(**{"lifespan": _lifespan(settings, create_tables_on_start, lifespan), **metadata, **without_docs})
     app.include_router(router)
     app.state.settings = settings
     app.state.reserved_usernames = literal_segments(app.routes)
+    install_docs(app, settings, docs_paths)
     install_error_handlers(app)
+    app.add_middleware(UnexpectedErrorMiddleware)
     if isinstance(settings, ClientSideCacheSettings):
         app.add_middleware(ClientCacheMiddleware, max_age=settings.CLIENT_CACHE_MAX_AGE)
+    protect(app, settings)
     return app

@@ -99,7 +99,9 @@ class CRUDUser(CRUDBase[User, UserCreateInternal, UserUpdate, UserUpdateInternal
     async def replace_password_hash(self, db: AsyncSession, user: StoredUser, old: str, new: str) -> bool:
         """Whether the old hash was still the stored one; of two simultaneous changes exactly one is made."""
         same = (User.id == user.id, User.hashed_password == old, visible(User))
-        changed = await db.scalar(update(User).where(*same).values(hashed_password=new, updated_at=func.now()).returning(User.id))
+        changed = await db.scalar(
+            update(User).where(*same).values(hashed_password=new, updated_at=func.now()).returning(User.id)
+        )
         await db.commit()
         return changed is not None
 

@@ -12,7 +12,6 @@ from app.core.config import CryptSettings
 from app.core.db.token_blacklist import TokenBlacklist
 from app.core.security import TokenClaims, TokenType, digest, token_lifetime
 
-
 ISSUED_MEANWHILE = timedelta(hours=1)
 """How much younger than the end of its session a token can be that was being issued at that moment."""
 
