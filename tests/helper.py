@@ -54,7 +54,7 @@ class Rows:
 
     def session(self, user: StoredUser) -> Account:
         """A new login of the user."""
-        family = new_family()
+        family = new_family(hashed(PASSWORD))
         access = create_token(user.uuid, TokenType.ACCESS, family, self.settings)
         refresh = create_token(user.uuid, TokenType.REFRESH, family, self.settings)
         return Account(user, {"Authorization": f"Bearer {access}"}, refresh)

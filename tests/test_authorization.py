@@ -71,6 +71,9 @@ RULES = [
     anyone("GET", "/user/{username}"),
     owner("PATCH", "/user/{username}", json={"name": "Renamed"}),
     owner("DELETE", "/user/{username}"),
+    owner(
+        "PATCH", "/user/{username}/password", json={"current_password": PASSWORD, "new_password": "another password"}
+    ),
     superuser("DELETE", "/db_user/{username}"),
     superuser("GET", "/user/{username}/rate_limits"),
     anyone("GET", "/user/{username}/tier"),

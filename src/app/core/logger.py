@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -12,7 +13,10 @@ from app.core.config import AppSettings
 LOG_FILE = Path(__file__).resolve().parents[1] / "logs" / "app.log"
 MAX_LOG_FILE_BYTES = 10 * 1024 * 1024
 KEPT_LOG_FILES = 5
-TEXT_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+TEXT_FORMAT = "%(asctime)s %(levelname)-7s %(name)s [%(request_id)s]: %(message)s"
+
+request_id: ContextVar[str] = ContextVar("request_id", default="-")
+"""The request that is being answered; `-` outside of one."""
 
 
 class JSONFormatter(logging.Formatter):
@@ -24,10 +28,16 @@ class JSONFormatter(logging.Formatter):
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
+            "request_id": request_id.get(),
         }
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
         return json.dumps(entry)
+
+
+def _name_request(record: logging.LogRecord) -> bool:
+    record.request_id = request_id.get()
+    return True
 
 
 def _open_log_file() -> logging.Handler | None:
@@ -50,4 +60,5 @@ def configure_logging(settings: AppSettings) -> None:
     for handler in (logging.StreamHandler(sys.stderr), _open_log_file()):
         if handler is not None:
             handler.setFormatter(formatter)
+            handler.addFilter(_name_request)
             logger.addHandler(handler)

@@ -4,6 +4,8 @@ import asyncio
 import hashlib
 import os
 import secrets
+import sys
+import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -19,6 +21,9 @@ from app.core.config import CryptSettings
 
 MAX_PASSWORD_BYTES = 72
 """What bcrypt looks at."""
+STAMP_DIGITS = 16
+HASHING_NICENESS = 10
+"""How far the hashing threads stand back behind the event loop; what is left over is all theirs."""
 
 
 class TokenType(StrEnum):
@@ -43,14 +48,24 @@ class TokenClaims:
     def family(self) -> str:
         return self.jti.partition(".")[0]
 
-
-def new_family() -> str:
-    return secrets.token_hex(16)
+    def began_with(self, hashed_password: str) -> bool:
+        """Whether this is still the user's password; a changed one ends every session that began before."""
+        return self.family.endswith(f"-{_password_stamp(hashed_password)}")
 
 
 def digest(value: str) -> str:
     """The 64 hexadecimal digits by which the blacklist knows a token or a family."""
     return hashlib.sha256(value.encode()).hexdigest()
+
+
+def _password_stamp(hashed_password: str) -> str:
+    # bcrypt's salt is random and secret: the stamp gives nothing to guess passwords against.
+    return digest(hashed_password)[:STAMP_DIGITS]
+
+
+def new_family(hashed_password: str) -> str:
+    """The name of a new session, bound to the password it begins with, so that the two end together."""
+    return f"{secrets.token_hex(16)}-{_password_stamp(hashed_password)}"
 
 
 def token_lifetime(token_type: TokenType, settings: CryptSettings) -> timedelta:
@@ -98,9 +113,13 @@ def verify_password(plain_password: str, hashed_password: str) -> bool:
 
 
 class PasswordHasher:
-    """bcrypt on threads of its own, as many as there are cores, so that logins never hold up other requests."""
+    """bcrypt on threads of its own, as many as there are cores, so that logins never hold up other requests.
 
-    def __init__(self, pool: ThreadPoolExecutor, rounds: int) -> None:
+    `turns` has a place for each thread; a caller whose check must see the outcome of earlier ones holds one meanwhile.
+    """
+
+    def __init__(self, pool: ThreadPoolExecutor, threads: int, rounds: int) -> None:
+        self.turns = asyncio.Semaphore(threads)
         self._pool = pool
         self._rounds = rounds
         self._nobody = f"$2b${rounds:02}${'.' * 53}"
@@ -116,11 +135,18 @@ class PasswordHasher:
         return matches and hashed_password is not None
 
 
+def _stand_back() -> None:
+    # Only Linux gives each thread a priority of its own; elsewhere the number might be another process's.
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), HASHING_NICENESS)
+
+
 @asynccontextmanager
 async def open_password_hasher(settings: CryptSettings) -> AsyncIterator[PasswordHasher]:
     """A hasher whose threads end with it."""
-    pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="bcrypt")
+    threads = os.cpu_count() or 1
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="bcrypt", initializer=_stand_back)
     try:
-        yield PasswordHasher(pool, settings.PASSWORD_HASH_ROUNDS)
+        yield PasswordHasher(pool, threads, settings.PASSWORD_HASH_ROUNDS)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

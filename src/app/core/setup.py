@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from fastapi import APIRouter, FastAPI
 from starlette.types import ASGIApp
 
+from app.api.docs import DocsPaths, install_docs
 from app.api.errors import install_error_handlers
 from app.api.openapi import Application
 from app.api.usernames import literal_segments
@@ -25,8 +26,10 @@ from app.core.settings_base import SettingsBase
 from app.core.utils.cache_check import check_cached_routes
 from app.middleware.body_limit_middleware import BodyLimitMiddleware
 from app.middleware.client_cache_middleware import ClientCacheMiddleware
+from app.middleware.protection import protect
 from app.middleware.rate_limit_headers import RateLimitHeadersMiddleware
 from app.middleware.trusted_proxies import TrustedProxiesMiddleware
+from app.middleware.unexpected_error_middleware import UnexpectedErrorMiddleware
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +80,18 @@ class _Application(Application):
         return stack if self.trusted_proxies is None else TrustedProxiesMiddleware(stack, self.trusted_proxies)
 
 
+def _add_middleware(app: FastAPI, settings: SettingsBase) -> None:
+    """From the inside out."""
+    app.add_middleware(UnexpectedErrorMiddleware)
+    if isinstance(settings, AppSettings):
+        app.add_middleware(BodyLimitMiddleware, max_bytes=settings.MAX_REQUEST_BODY_BYTES)
+    if isinstance(settings, ClientSideCacheSettings):
+        app.add_middleware(ClientCacheMiddleware, max_age=settings.CLIENT_CACHE_MAX_AGE)
+    if isinstance(settings, RedisRateLimiterSettings):
+        app.add_middleware(RateLimitHeadersMiddleware)
+    protect(app, settings)
+
+
 def create_application(
     router: APIRouter,
     settings: SettingsBase,
@@ -88,20 +103,20 @@ def create_application(
     """An application with the router's endpoints and what the settings switch on.
 
     `create_tables_on_start` applies the committed migrations before the first request. A `lifespan` of your own runs
-    inside the application's; every other keyword goes to `FastAPI` and wins over what the settings say.
+    inside the application's; every other keyword goes to `FastAPI` and wins over what the settings say: `docs_url`,
+    `redoc_url` and `openapi_url` say where the docs are, the environment who may see them.
     """
     metadata = _metadata(settings) if isinstance(settings, AppSettings) else {}
-    app = _Application(**{"lifespan": _lifespan(settings, create_tables_on_start, lifespan), **metadata, **kwargs})
+    docs_paths, without_docs = DocsPaths.split(kwargs)
+    app = _Application(
+        **{"lifespan": _lifespan(settings, create_tables_on_start, lifespan), **metadata, **without_docs}
+    )
     app.trusted_proxies = settings.TRUSTED_PROXIES if isinstance(settings, AppSettings) else None
     app.include_router(router)
     check_cached_routes(app.routes)
     app.state.settings = settings
     app.state.reserved_usernames = literal_segments(app.routes)
+    install_docs(app, settings, docs_paths)
     install_error_handlers(app)
-    if isinstance(settings, AppSettings):
-        app.add_middleware(BodyLimitMiddleware, max_bytes=settings.MAX_REQUEST_BODY_BYTES)
-    if isinstance(settings, ClientSideCacheSettings):
-        app.add_middleware(ClientCacheMiddleware, max_age=settings.CLIENT_CACHE_MAX_AGE)
-    if isinstance(settings, RedisRateLimiterSettings):
-        app.add_middleware(RateLimitHeadersMiddleware)
+    _add_middleware(app, settings)
     return app

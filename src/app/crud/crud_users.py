@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, and_, bindparam, exists, or_, select
+from sqlalchemy import Row, and_, bindparam, exists, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.db.database import Database
 from app.core.db.token_blacklist import TokenBlacklist
@@ -53,13 +54,14 @@ _BY_USERNAME = select(*_COLUMNS).where(User.username == bindparam("username"), v
 _FOR_LOGIN = select(*_COLUMNS, User.hashed_password).where(
     or_(User.username == bindparam("identifier"), User.email == bindparam("identifier")), visible(User)
 )
-_BY_SESSION = select(*_COLUMNS).where(
+_BY_SESSION = select(*_COLUMNS, User.hashed_password).where(
     User.uuid == bindparam("uuid"), visible(User), ~exists().where(TokenBlacklist.token == bindparam("family"))
 )
 _BY_SESSION_WITH_RULES = _BY_SESSION.add_columns(*RULE_COLUMNS).outerjoin(
     RateLimit,
     and_(RateLimit.tier_id == User.tier_id, MATCHES_PATHS),
 )
+_PASSWORD_HASH = select(User.hashed_password).where(User.id == bindparam("id"), visible(User))
 _WITH_TIER = (
     select(*columns(User, UserRead), Tier.name.label("tier_name"), Tier.created_at.label("tier_created_at"))
     .outerjoin(Tier, User.tier_id == Tier.id)
@@ -94,7 +96,20 @@ class CRUDUser(CRUDBase[User, UserCreateInternal, UserUpdate, UserUpdateInternal
     async def read_by_session(self, database: Database, claims: TokenClaims) -> StoredUser | None:
         """The token's user; None if the session or the user is dead. One round trip."""
         row = await database.fetch_one(_BY_SESSION, {"uuid": claims.subject, "family": digest(claims.family)})
-        return _stored(row) if row else None
+        return _stored(row) if row and claims.began_with(row.hashed_password) else None
+
+    async def read_password_hash(self, database: Database, user: StoredUser) -> str | None:
+        row = await database.fetch_one(_PASSWORD_HASH, {"id": user.id})
+        return row.hashed_password if row else None
+
+    async def replace_password_hash(self, db: AsyncSession, user: StoredUser, old: str, new: str) -> bool:
+        """Whether the old hash was still the stored one; of two simultaneous changes exactly one is made."""
+        same = (User.id == user.id, User.hashed_password == old, visible(User))
+        changed = await db.scalar(
+            update(User).where(*same).values(hashed_password=new, updated_at=func.now()).returning(User.id)
+        )
+        await db.commit()
+        return changed is not None
 
     async def read_by_session_with_rules(
         self, database: Database, claims: TokenClaims, paths: RulePaths
@@ -107,9 +122,9 @@ class CRUDUser(CRUDBase[User, UserCreateInternal, UserUpdate, UserUpdateInternal
             "template": paths.template,
         }
         rows = await database.fetch_all(_BY_SESSION_WITH_RULES, parameters)
-        if not rows:
+        if not rows or not claims.began_with(rows[0].hashed_password):
             return None
-        rules = (row[len(_COLUMNS) :] for row in rows)
+        rules = (row[-len(RULE_COLUMNS) :] for row in rows)
         return _stored(rows[0]), tuple(TierRule(*rule) for rule in rules if rule[0] is not None)
 
     async def read_with_tier(self, database: Database, username: str) -> UserReadWithTier | None:

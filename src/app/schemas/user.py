@@ -65,6 +65,11 @@ class UserUpdate(StrictInput):
     profile_image_url: HttpUrlText = omitted()
 
 
+class PasswordUpdate(StrictInput):
+    current_password: Annotated[str, Field(repr=False)]
+    new_password: Password
+
+
 class UserUpdateInternal(UserUpdate):
     updated_at: datetime
 

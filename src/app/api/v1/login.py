@@ -5,11 +5,12 @@ from uuid import UUID
 from fastapi import APIRouter, Cookie, Depends, Response
 from fastapi.security import OAuth2PasswordRequestForm
 
-from app.api.dependencies import Crypt, Hasher, Lockout, Reads, Session
+from app.api.authentication import Passwords
+from app.api.dependencies import Crypt, Reads, Session
 from app.api.responses import errors
 from app.core.config import CryptSettings
 from app.core.db.crud_token_blacklist import crud_token_blacklist
-from app.core.exceptions.http_exceptions import RateLimitException, UnauthorizedException
+from app.core.exceptions.http_exceptions import UnauthorizedException
 from app.core.schemas import Token
 from app.core.security import TokenType, create_token, decode_token, new_family
 from app.crud.crud_users import crud_users
@@ -21,7 +22,7 @@ RefreshTokenCookie = Annotated[str | None, Cookie(alias=REFRESH_TOKEN_COOKIE)]
 LoginForm = Annotated[OAuth2PasswordRequestForm, Depends()]
 
 
-def _issue_tokens(response: Response, subject: UUID, family: str, settings: CryptSettings) -> Token:
+def issue_tokens(response: Response, subject: UUID, family: str, settings: CryptSettings) -> Token:
     """A pair of tokens of the family: one in the answer's body, one in its cookie."""
     response.set_cookie(
         REFRESH_TOKEN_COOKIE,
@@ -37,18 +38,12 @@ def _issue_tokens(response: Response, subject: UUID, family: str, settings: Cryp
 
 @router.post("/login", responses=errors(401, 429))
 async def login_for_access_token(
-    response: Response, form: LoginForm, reads: Reads, hasher: Hasher, lockout: Lockout, settings: Crypt
+    response: Response, form: LoginForm, reads: Reads, passwords: Passwords, settings: Crypt
 ) -> Token:
-    credentials = await crud_users.read_credentials(reads, form.username)
-    account = str(credentials.user.uuid) if credentials else form.username
-    if seconds := await lockout.seconds_left(account):
-        raise RateLimitException("Too many failed logins.", headers={"Retry-After": str(seconds)})
-    matches = await hasher.verify(form.password, credentials.hashed_password if credentials else None)
-    if credentials is None or not matches:
-        await lockout.record_failure(account)
+    credentials = await passwords.credentials(reads, form.username, form.password)
+    if credentials is None:
         raise UnauthorizedException("Wrong username, email or password.")
-    await lockout.clear(account)
-    return _issue_tokens(response, credentials.user.uuid, new_family(), settings)
+    return issue_tokens(response, credentials.user.uuid, new_family(credentials.hashed_password), settings)
 
 
 @router.post("/refresh", responses=errors(401))
@@ -66,8 +61,8 @@ async def refresh_access_token(
         seconds=settings.REFRESH_TOKEN_REUSE_GRACE_SECONDS
     )
     if stolen:
-        await crud_token_blacklist.end_family(db, claims.family, settings)
+        await crud_token_blacklist.end_family(db, claims.family, settings, claims)
     await db.commit()
     if stolen:
         raise UnauthorizedException("Invalid refresh token.")
-    return _issue_tokens(response, user.uuid, claims.family, settings)
+    return issue_tokens(response, user.uuid, claims.family, settings)

@@ -21,7 +21,7 @@ async def logout(
     if claims is None or claims.subject != caller.user.uuid:
         raise UnauthorizedException("Invalid token.")
     for family in {caller.claims.family, claims.family}:
-        await crud_token_blacklist.end_family(db, family, settings)
+        await crud_token_blacklist.end_family(db, family, settings, claims)
     await db.commit()
     response.delete_cookie(
         REFRESH_TOKEN_COOKIE,

@@ -12,6 +12,9 @@ from app.core.config import CryptSettings
 from app.core.db.token_blacklist import TokenBlacklist
 from app.core.security import TokenClaims, TokenType, digest, token_lifetime
 
+ISSUED_MEANWHILE = timedelta(hours=1)
+"""How much younger than the end of its session a token can be that was being issued at that moment."""
+
 
 class TokenBlacklistCreate(BaseModel):
     """A dead token or family, by digest, and when its entry may be forgotten."""
@@ -42,9 +45,17 @@ class CRUDTokenBlacklist(
 ):
     """None of its methods commits."""
 
-    async def end_family(self, db: AsyncSession, family: str, settings: CryptSettings) -> None:
-        """Kills every token of the session, those that are not issued yet included."""
+    async def end_family(
+        self, db: AsyncSession, family: str, settings: CryptSettings, known: TokenClaims | None = None
+    ) -> None:
+        """Kills every token of the session, those that are not issued yet included.
+
+        A `known` token may outlive what is issued now, because it was made under longer settings.
+        """
         expires_at = datetime.now(UTC) + token_lifetime(TokenType.REFRESH, settings)
+        if known is not None:
+            expires_at = max(expires_at, known.expires_at)
+        expires_at += ISSUED_MEANWHILE
         entry = insert(TokenBlacklist).values(token=digest(family), expires_at=expires_at)
         await db.execute(entry.on_conflict_do_nothing())
 

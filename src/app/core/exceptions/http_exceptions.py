@@ -32,8 +32,8 @@ class UnauthorizedException(CustomException):
 
     status = HTTPStatus.UNAUTHORIZED
 
-    def __init__(self, detail: str | None = None) -> None:
-        super().__init__(detail, headers={"WWW-Authenticate": "Bearer"})
+    def __init__(self, detail: str | None = None, *, challenge: str = "Bearer") -> None:
+        super().__init__(detail, headers={"WWW-Authenticate": challenge})
 
 
 class ForbiddenException(CustomException):

@@ -12,20 +12,25 @@ from app.core.security import digest
 
 logger = logging.getLogger(__name__)
 
+# Each key is a list of the latest failures' times, as many as lock the pair out (arguments: maximum, seconds).
 _COUNT_FAILURE = """
-local failures = redis.call('INCR', KEYS[1])
-if failures == 1 then redis.call('EXPIRE', KEYS[1], ARGV[1]) end
-return failures
+local now = redis.call('TIME')
+redis.call('RPUSH', KEYS[1], now[1] + now[2] / 1000000)
+redis.call('LTRIM', KEYS[1], -ARGV[1], -1)
+return redis.call('EXPIRE', KEYS[1], ARGV[2])
 """
 _SECONDS_LEFT = """
-local failures = tonumber(redis.call('GET', KEYS[1]) or '0')
-if failures < tonumber(ARGV[1]) then return 0 end
-return math.max(1, redis.call('TTL', KEYS[1]))
+local oldest = redis.call('LINDEX', KEYS[1], -ARGV[1])
+if not oldest then return 0 end
+local now = redis.call('TIME')
+return math.max(0, math.ceil(oldest + ARGV[2] - now[1] - now[2] / 1000000))
 """
 
 
 class LoginLockout:
     """Counts failures of the pair (account, address), for all processes, in Redis.
+
+    A pair is locked out while its latest `LOGIN_MAX_FAILURES` failures lie within `LOGIN_LOCKOUT_SECONDS`.
 
     While Redis is away nobody is locked out: the cost of bcrypt still bounds guessing.
     """
@@ -38,16 +43,20 @@ class LoginLockout:
 
     async def seconds_left(self, account: str) -> int:
         """Seconds until the pair may try again; 0 if it may now."""
-        return await self._ask(lambda redis: redis.eval(_SECONDS_LEFT, 1, self._key(account), str(self._maximum)))
+        return await self._run(_SECONDS_LEFT, account)
 
     async def record_failure(self, account: str) -> None:
-        await self._ask(lambda redis: redis.eval(_COUNT_FAILURE, 1, self._key(account), str(self._period)))
+        await self._run(_COUNT_FAILURE, account)
 
     async def clear(self, account: str) -> None:
         await self._ask(lambda redis: redis.delete(self._key(account)))
 
     def _key(self, account: str) -> str:
         return f"login_failures:{digest(f'{account}|{self._address}')}"
+
+    async def _run(self, script: str, account: str) -> int:
+        arguments = (str(self._maximum), str(self._period))
+        return await self._ask(lambda redis: redis.eval(script, 1, self._key(account), *arguments))
 
     async def _ask(self, command: Any) -> int:
         if self._redis is None:

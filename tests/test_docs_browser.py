@@ -1,0 +1,102 @@
+"""The docs in a real Chromium: they work, load nothing from elsewhere, and break none of their own rules."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.browser import Browser, eventually, find_chromium, open_browser
+from tests.conftest import Services
+from tests.helper import PASSWORD, Account, Rows
+from tests.readme import ROOT
+from tests.web_server import web_server
+
+IMAGES = ROOT / "docs" / "images"
+BLOCKED_PICTURE = "https://cdn.redoc.ly/redoc/logo-mini.svg"
+"""ReDoc's only wish from elsewhere, beside its name; the policy refuses it."""
+STAGING = {
+    "ENVIRONMENT": "staging",
+    "ADMIN_PASSWORD": "a password that nobody published",
+    "PASSWORD_HASH_ROUNDS": "10",
+}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    found = find_chromium()
+    if found is None:
+        pytest.skip("needs Chromium and its driver: apt-get install chromium chromium-driver")
+    with open_browser(*found) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def local(services: Services) -> Iterator[str]:
+    with web_server(services.environment()) as address:
+        yield address
+
+
+@pytest.fixture
+async def root(rows: Rows) -> Account:
+    return await rows.superuser()
+
+
+def picture(browser: Browser, name: str) -> None:
+    """Renews a picture of the README when `UPDATE_IMAGES` is set."""
+    if os.environ.get("UPDATE_IMAGES"):
+        Path(IMAGES).mkdir(parents=True, exist_ok=True)
+        browser.screenshot(IMAGES / name)
+
+
+def assert_kept_to_itself(browser: Browser, address: str) -> None:
+    assert {urlsplit(url).port for url in browser.loaded()} == {urlsplit(address).port}
+    assert [complaint for complaint in browser.complaints() if BLOCKED_PICTURE not in complaint] == []
+
+
+def test_swagger_ui_logs_in_and_asks_in_the_name_of_the_user(browser: Browser, local: str, root: Account) -> None:
+    browser.open(f"{local}/docs")
+    browser.find(".opblock")
+    picture(browser, "docs.png")
+    browser.click("button.authorize")
+    browser.type("#oauth_username", root.username)
+    browser.type("#oauth_password", PASSWORD)
+    browser.click(".auth-btn-wrapper button.authorize")
+    eventually(lambda: "Authorized" in browser.text(".modal-ux"))
+    browser.click(".close-modal")
+    operation = "[id$='read_users_me_api_v1_user_me__get']"
+    browser.click(f"{operation} button.opblock-summary-control")
+    browser.click(f"{operation} .try-out button")
+    browser.click(f"{operation} button.execute")
+    answer = f"{operation} .live-responses-table tbody .response-col_description"
+
+    eventually(lambda: f'"username": "{root.username}"' in browser.text(answer))
+    assert_kept_to_itself(browser, local)
+
+
+def test_redoc_shows_the_operations(browser: Browser, local: str, rows: Rows) -> None:
+    browser.open(f"{local}/redoc")
+    browser.find("[id*='login_for_access_token']")
+    picture(browser, "redoc.png")
+
+    assert "login" in browser.text("[role=menu]").lower()
+    assert_kept_to_itself(browser, local)
+
+
+def test_in_staging_the_browsers_own_prompt_opens_the_docs_to_a_superuser(
+    browser: Browser, services: Services, root: Account
+) -> None:
+    with web_server(services.environment(**STAGING)) as address:
+        browser.open(f"{address}/docs")
+        assert browser.run("return performance.getEntriesByType('navigation')[0].responseStatus") == 401
+        assert browser.complaints() != []
+
+        prompted = address.replace("://", f"://{root.username}:{PASSWORD.replace(' ', '%20')}@")
+        browser.open(f"{prompted}/docs")
+        browser.find(".opblock")
+        assert_kept_to_itself(browser, address)
+
+        browser.open(f"{address}/redoc")
+        browser.find("[id*='login_for_access_token']")
+        assert_kept_to_itself(browser, address)
