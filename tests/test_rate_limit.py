@@ -254,7 +254,8 @@ async def test_a_limited_request_costs_no_statement_of_its_own_and_one_script_ca
     statements: list[str] = []
 
     def record(connection: Connection, cursor: object, statement: str, *_: object) -> None:
-        statements.append(statement)
+        if "cache_epoch" not in statement:  # asked in the background, whatever the requests do
+            statements.append(statement)
 
     event.listen(engine, "before_cursor_execute", record)
     try:

@@ -1,8 +1,9 @@
 """The database: one engine, sessions for writes, and single statements for reads."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 from uuid import uuid4
 
 import asyncpg
@@ -63,9 +64,22 @@ def _sqlstate(error: DBAPIError) -> str:
     return str(getattr(error.orig, "sqlstate", None) or "")
 
 
-async def _connect(*args: Any, **options: Any) -> "asyncpg.Connection[asyncpg.Record]":
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+
+def _discard(attempt: "asyncio.Task[Connection]") -> None:
+    if not attempt.cancelled() and attempt.exception() is None:
+        attempt.result().terminate()
+
+
+async def _connect(*args: Any, **options: Any) -> Connection:
+    # A client that leaves cancels its request: asyncpg must not be stopped in the middle of a TLS negotiation.
+    attempt = asyncio.ensure_future(asyncpg.connect(*args, **options))
     try:
-        return await asyncpg.connect(*args, **options)
+        return await asyncio.shield(attempt)
+    except asyncio.CancelledError:
+        attempt.add_done_callback(_discard)
+        raise
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise DatabaseUnavailableError(f"cannot connect to the database: {error!r}") from error
 
