@@ -1,6 +1,7 @@
 """Real servers for the whole run, started here from PyPI wheels; clean tables and an empty Valkey for each test."""
 
 import contextlib
+import fcntl
 import os
 import socket
 import subprocess
@@ -23,6 +24,12 @@ from src.scripts.services import POSTGRES_FAST, PostgresServer, ValkeyServer, te
 from tests.helper import API, Rows, unique
 from tests.readme import ROOT
 
+MEASURED = (
+    {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("COVERAGE_")}
+    if "PYTEST_XDIST_WORKER" in os.environ
+    else {}
+)
+"""Makes a process of a test count for the coverage. Servers under load go without: it slows them down."""
 SECRET_KEY = "a secret of the tests that is long enough for everything"
 POSTGRES_PASSWORD = "p@ss/word #with? %20 'everything\""
 VALKEY_PASSWORD = "v@l/key #& 'secret'"
@@ -59,6 +66,16 @@ class Services:
         """The same settings as environment variables, for other processes."""
         values = self.settings().model_dump(exclude_unset=True)
         return {name: str(value) for name, value in values.items()} | changes
+
+
+@pytest.fixture(autouse=True)
+def company(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Lets tests of several processes run side by side, but for those that are marked to run alone."""
+    folder = tmp_path_factory.getbasetemp()
+    shared = folder.parent if os.environ.get("PYTEST_XDIST_WORKER") else folder
+    with (shared / "company.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if request.node.get_closest_marker("alone") else fcntl.LOCK_SH)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -147,6 +147,7 @@ async def test_no_read_after_a_write_is_stale(stage: Stage, http: httpx.AsyncCli
     assert reads >= ROUNDS
 
 
+@pytest.mark.alone
 async def test_simultaneous_misses_on_two_processes_run_once(
     stage: Stage, http: httpx.AsyncClient, author: Account
 ) -> None:
@@ -168,6 +169,7 @@ async def test_a_write_that_cannot_reach_redis_is_respected_by_all(
         assert set(names) == {f"Name {number}"}
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(("outage", "bound"), [("killed", 0.05), ("frozen", 0.3)])
 async def test_an_outage(stage: Stage, http: httpx.AsyncClient, author: Account, outage: str, bound: float) -> None:
     """Reads go on within the bound, writes succeed, and afterwards hits return soon, with nothing from before."""

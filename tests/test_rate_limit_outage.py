@@ -74,6 +74,7 @@ async def test_without_redis_requests_pass_uncounted_or_not_at_all(
         assert (await post(client)).headers["RateLimit-Limit"] == "100"
 
 
+@pytest.mark.alone
 async def test_a_frozen_redis_costs_a_few_requests_its_time_out(services: Services, own_valkey: ValkeyServer) -> None:
     async with running(services, own_valkey, fail_open=False) as (client, _):
         await post(client)

@@ -10,7 +10,7 @@ import pytest
 from app.core.db.database import open_database
 from app.crud.crud_tier import crud_tiers
 from app.crud.crud_users import crud_users
-from tests.conftest import Services
+from tests.conftest import MEASURED, Services
 from tests.helper import Rows
 from tests.readme import ROOT
 
@@ -29,7 +29,7 @@ async def run(name: str, environment: dict[str, str]) -> tuple[int | None, str]:
         "-m",
         f"src.scripts.{name}",
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"]} | environment,
+        env={"PATH": os.environ["PATH"]} | MEASURED | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
