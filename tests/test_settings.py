@@ -1,0 +1,262 @@
+"""Settings: where values come from, what is refused, and that nothing secret is ever shown."""
+
+import logging
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+from redis.asyncio.connection import parse_url
+from sqlalchemy.engine import make_url
+
+from app.api import router
+from app.core.config import AppSettings, ConfigurationError, CryptSettings, PostgresSettings, Settings
+from app.core.settings_base import PUBLISHED_PASSWORDS, PUBLISHED_SECRETS, load, read_env_file
+from app.core.setup import create_application
+from tests.readme import README, ROOT, chapter
+
+EXAMPLE = ROOT / "src" / ".env.example"
+NAMES = set(Settings.model_fields)
+SAFE = {
+    "SECRET_KEY": "0123456789abcdef0123456789abcdef",
+    "ADMIN_PASSWORD": "a password of our own",
+    "POSTGRES_PASSWORD": "a password of its own",
+}
+
+
+@pytest.fixture
+def settings_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type[Settings]:
+    """The settings with an empty environment and a `.env` in a temporary folder."""
+    for name in NAMES | {f"{name}_FILE" for name in NAMES}:
+        monkeypatch.delenv(name, raising=False)
+
+    class Isolated(Settings):
+        env_file = tmp_path / ".env"
+
+    return Isolated
+
+
+def write(settings_class: type[Settings], text: str) -> None:
+    settings_class.env_file.write_text(text, encoding="utf-8")
+
+
+class TestSources:
+    def test_the_environment_comes_first_and_the_file_second(
+        self, settings_class: type[Settings], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        write(settings_class, 'POSTGRES_DB="file"\nPOSTGRES_USER="file"\n')
+        monkeypatch.setenv("POSTGRES_DB", "environment")
+        settings = load(settings_class)
+
+        assert (settings.POSTGRES_DB, settings.POSTGRES_USER) == ("environment", "file")
+        assert settings.POSTGRES_SERVER == "localhost"
+
+    @pytest.mark.parametrize("value", ["", " ", '""', "# a hint", "   # a hint"])
+    def test_an_empty_value_counts_as_missing(self, settings_class: type[Settings], value: str) -> None:
+        write(settings_class, f"POSTGRES_PORT={value}\nALGORITHM={value}\n")
+        settings = load(settings_class)
+
+        assert (settings.POSTGRES_PORT, settings.ALGORITHM) == (5432, "HS256")
+
+    def test_an_empty_variable_of_the_environment_does_not_hide_the_file(
+        self, settings_class: type[Settings], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        write(settings_class, "POSTGRES_PORT=1234\n")
+        monkeypatch.setenv("POSTGRES_PORT", "")
+
+        assert load(settings_class).POSTGRES_PORT == 1234
+
+    def test_a_file_can_hold_any_password(self, settings_class: type[Settings]) -> None:
+        write(settings_class, "ADMIN_PASSWORD=\"#a ${HOME} $b 'c' \"  # a hint\nTEST_PASSWORD=a#b\n")
+        settings = load(settings_class)
+
+        assert (settings.ADMIN_PASSWORD, settings.TEST_PASSWORD) == ("#a ${HOME} $b 'c' ", "a#b")
+
+    def test_the_block_of_the_readme_is_a_valid_file(self, settings_class: type[Settings]) -> None:
+        (block,) = re.findall(r"^```\n(# -+ app settings.*?)^```$", chapter("3.1"), re.MULTILINE | re.DOTALL)
+        write(settings_class, block)
+        settings = load(settings_class)
+
+        assert (settings.POSTGRES_SERVER, settings.POSTGRES_PORT) == ("your_server", 5432)
+        assert (settings.ALGORITHM, settings.ACCESS_TOKEN_EXPIRE_MINUTES) == ("HS256", 30)
+        assert settings.ADMIN_EMAIL == "your_email"
+        assert "SECRET_KEY" not in settings.model_fields_set
+        assert settings.REDIS_RATE_LIMIT_HOST == "localhost"
+
+    def test_a_value_may_come_from_a_file_of_its_own(
+        self, settings_class: type[Settings], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        (tmp_path / "secret").write_text("from a file\n")
+        monkeypatch.setenv("ADMIN_PASSWORD_FILE", str(tmp_path / "secret"))
+
+        assert load(settings_class).ADMIN_PASSWORD == "from a file"
+
+
+class TestExample:
+    def test_it_names_every_setting_and_has_the_defaults(self, settings_class: type[Settings]) -> None:
+        named = set(re.findall(r"^([A-Z_]+)=", EXAMPLE.read_text(), re.MULTILINE))
+        assert {name for name in named if not name.startswith("PGADMIN_")} == NAMES
+
+        default = settings_class()
+        write(settings_class, EXAMPLE.read_text())
+        example = load(settings_class)
+        ours = {"SECRET_KEY", "APP_DESCRIPTION", "LICENSE_NAME"}
+        assert example.model_dump(exclude=ours) == default.model_dump(exclude=ours)
+
+    def test_whatever_it_publishes_is_refused_outside_local(self) -> None:
+        published = {value for name, value in read_env_file(EXAMPLE).items() if name.endswith("_PASSWORD")}
+        block = chapter("3.1")
+        published |= set(re.findall(r'^[A-Z_]+_PASSWORD="([^"]+)"', block, re.MULTILINE))
+        published |= set(re.findall(r"POSTGRES_PASSWORD=(\w+)", README.read_text()))
+        published |= {
+            str(field.default) for name, field in Settings.model_fields.items() if name.endswith("_PASSWORD")
+        } - {""}
+        assert published <= PUBLISHED_PASSWORDS
+
+    def test_the_table_of_the_readme_is_complete_and_right(self, settings_class: type[Settings]) -> None:
+        default = settings_class()
+        told: dict[str, str] = {}
+        for names, value in re.findall(r"^\| ((?:`[A-Z_]+`(?:, )?)+) \| ?([^|]*?) ?\|", chapter("3.1"), re.MULTILINE):
+            told |= dict.fromkeys(re.findall(r"[A-Z_]+", names), value.strip().strip("`"))
+        told.pop("ENVIRONMENT")
+        assert set(told) == NAMES - {"ENVIRONMENT"}
+        for name, value in told.items():
+            actual: Any = getattr(default, name)
+            text = ",".join(actual) if isinstance(actual, tuple) else str(actual if actual is not None else "")
+            assert value == {"True": "true", "False": "false"}.get(text, text) or name == "SECRET_KEY", name
+
+
+class TestUrls:
+    @pytest.mark.parametrize("password", ["p@ss:/w?o#r%d", "ä€ 'x' \"y\"", "%20", "a+b&c=d", "\\$"])
+    def test_any_character_of_a_password_survives(self, settings_class: type[Settings], password: str) -> None:
+        settings = settings_class(
+            POSTGRES_PASSWORD=password,
+            REDIS_CACHE_PASSWORD=password,
+            REDIS_QUEUE_PASSWORD=password,
+            REDIS_RATE_LIMIT_PASSWORD=password,
+        )
+        url = make_url(settings.POSTGRES_URL)
+        assert (url.password, url.host, url.port) == (password, "localhost", 5432)
+        for redis_url in (settings.REDIS_CACHE_URL, settings.REDIS_QUEUE_URL, settings.REDIS_RATE_LIMIT_URL):
+            parsed: Any = parse_url(redis_url)
+            assert unquote(parsed["password"]) == password or parsed["password"] == password
+            assert (parsed["host"], parsed["db"]) == ("localhost", 0)
+
+    def test_tls_has_its_own_scheme(self, settings_class: type[Settings]) -> None:
+        assert settings_class(REDIS_CACHE_SSL=True).REDIS_CACHE_URL.startswith("rediss://")
+
+
+class TestRefusals:
+    def test_every_problem_is_told_at_once_with_its_mend(self, settings_class: type[Settings]) -> None:
+        write(
+            settings_class,
+            "ENVIRONMENT=staging\nPOSTGRES_PORT=many\nSECRET_KEY=short-but-private\nTRUSTED_PROXIES=nonsense\n"
+            "ACCESS_TOKEN_EXPIRE_MINUTES=0\nADMIN_PASSWORD=your_password\n",
+        )
+        with pytest.raises(ConfigurationError) as caught:
+            load(settings_class)
+        lines = str(caught.value).splitlines()
+        named = {line.partition(":")[0] for line in lines[1:]}
+
+        assert named == {
+            "POSTGRES_PORT",
+            "SECRET_KEY",
+            "TRUSTED_PROXIES",
+            "ACCESS_TOKEN_EXPIRE_MINUTES",
+            "ADMIN_PASSWORD",
+            "POSTGRES_PASSWORD",
+        }
+        assert "openssl rand -hex 32" in str(caught.value)
+        for value in ("short-but-private", "your_password"):
+            assert value not in str(caught.value)
+
+    @pytest.mark.parametrize("environment", ["staging", "production"])
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("SECRET_KEY", None),
+            ("SECRET_KEY", "x" * 31),
+            *(("SECRET_KEY", value) for value in sorted(PUBLISHED_SECRETS)),
+            ("ADMIN_PASSWORD", None),
+            ("ADMIN_PASSWORD", "change-this-password"),
+            ("ADMIN_PASSWORD", "your_password"),
+            ("POSTGRES_PASSWORD", None),
+            ("POSTGRES_PASSWORD", "postgres"),
+            ("POSTGRES_PASSWORD", "your_password"),
+            ("PASSWORD_HASH_ROUNDS", "4"),
+        ],
+    )
+    def test_what_is_weak_does_not_leave_the_developers_machine(
+        self, settings_class: type[Settings], monkeypatch: pytest.MonkeyPatch, environment: str, name: str, value: str
+    ) -> None:
+        for variable, safe in (SAFE | {"ENVIRONMENT": environment}).items():
+            monkeypatch.setenv(variable, safe)
+        assert environment == load(settings_class).ENVIRONMENT
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
+
+        with pytest.raises(ConfigurationError, match=name):
+            load(settings_class)
+
+    def test_an_unknown_environment_is_refused(self, settings_class: type[Settings]) -> None:
+        write(settings_class, "ENVIRONMENT=prod\n")
+        with pytest.raises(ConfigurationError, match="ENVIRONMENT"):
+            load(settings_class)
+
+    def test_local_needs_nothing_and_warns_of_the_random_key(
+        self, settings_class: type[Settings], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        one, two = load(settings_class), load(settings_class)
+
+        assert one.SECRET_KEY != two.SECRET_KEY
+        assert len(one.SECRET_KEY) >= 32
+
+    async def test_the_random_key_is_announced(self, settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+        values = settings.model_dump(exclude_unset=True, exclude={"SECRET_KEY"})
+        app = create_application(router=router, settings=Settings.model_validate(values))
+        logging.getLogger("app").addHandler(caplog.handler)
+        try:
+            async with app.router.lifespan_context(app):
+                pass
+        finally:
+            logging.getLogger("app").removeHandler(caplog.handler)
+        assert "SECRET_KEY is not set" in caplog.text
+
+    def test_the_command_says_yes_or_everything(self) -> None:
+        def check(**environment: str) -> subprocess.CompletedProcess[str]:
+            command = [sys.executable, "-m", "src.scripts.check_settings"]
+            env = {"PATH": os.environ["PATH"]} | environment
+            return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+
+        good = check(ENVIRONMENT="production", **SAFE)
+        bad = check(ENVIRONMENT="production", POSTGRES_PORT="x", **SAFE | {"SECRET_KEY": "too short"})
+        assert (good.returncode, good.stdout) == (0, "the settings can be used (ENVIRONMENT=production)\n")
+        assert bad.returncode == 1
+        assert "POSTGRES_PORT: " in bad.stderr
+        assert "SECRET_KEY: " in bad.stderr
+        assert "Traceback" not in bad.stderr
+        assert "too short" not in bad.stderr
+
+
+class TestSecrets:
+    def test_they_are_plain_strings_and_not_shown(self, settings_class: type[Settings]) -> None:
+        secrets = {name: f"secret-{name}" for name in NAMES if name.endswith("_PASSWORD") or name == "SECRET_KEY"}
+        settings = settings_class.model_validate(secrets)
+
+        for name, secret in secrets.items():
+            assert getattr(settings, name) == secret
+            assert isinstance(getattr(settings, name), str)
+            assert secret not in repr(settings)
+            assert secret not in str(settings)
+
+    def test_a_composition_of_ones_own_has_the_same_guards(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        class Small(AppSettings, CryptSettings, PostgresSettings):
+            pass
+
+        monkeypatch.setenv("SECRET_KEY", "x")
+        assert load(Small).SECRET_KEY == "x", "without EnvironmentSettings it is local"
