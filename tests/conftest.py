@@ -48,6 +48,7 @@ class Services:
             "ENVIRONMENT": EnvironmentOption.LOCAL,
             "SECRET_KEY": SECRET_KEY,
             "PASSWORD_HASH_ROUNDS": 4,
+            "ADMIN_PASSWORD": "a password of the tests",
             "POSTGRES_USER": self.postgres.user,
             "POSTGRES_PASSWORD": self.postgres.password,
             "POSTGRES_SERVER": self.postgres.host,

@@ -8,7 +8,7 @@ from fastapi import Depends, Path, Request
 from fastapi.security import OAuth2PasswordBearer
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.api.rate_limiting import LimitedPaths, choose_rule, limit_request
+from app.api.rate_limiting import LimitedPaths, choose_rule, limit_request, limited_address
 from app.core.config import CryptSettings
 from app.core.db.database import Database, async_get_db, get_database
 from app.core.exceptions.http_exceptions import ForbiddenException, UnauthorizedException
@@ -52,9 +52,8 @@ async def get_login_lockout(
     request: Request, settings: Annotated[CryptSettings, Depends(get_crypt_settings)]
 ) -> LoginLockout:
     limiter: RateLimiter | None = request.app.state.resources.rate_limiter
-    return LoginLockout(
-        limiter.redis if limiter else None, settings, address=request.client.host if request.client else ""
-    )
+    address = limited_address(request.client.host) if request.client else ""
+    return LoginLockout(limiter.redis if limiter else None, settings, address)
 
 
 async def get_password_hasher(request: Request) -> PasswordHasher:

@@ -23,7 +23,7 @@ MINIMUM_HASH_ROUNDS = 10
 _ONLY_A_COMMENT = re.compile(r"[^=]*=[ \t]*#")
 
 PUBLISHED_PASSWORDS = frozenset({"your_password", "change-this-password", "postgres", "1234", "Str1ng$t"})
-PUBLISHED_SECRETS = frozenset({"change-this-secret-key-openssl-rand-hex-32"})
+PUBLISHED_SECRETS = frozenset({"# result of openssl rand -hex 32", "result of openssl rand -hex 32"})
 """Values that stand in the example file, the README or the code: anybody can read them."""
 
 

@@ -1,0 +1,117 @@
+"""What stands around every answer: headers, request ids, origins, hosts, and nothing secret in the log."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from app.api import router
+from app.core.config import EnvironmentOption
+from app.core.setup import create_application
+from tests.conftest import Services
+from tests.helper import API, PASSWORD, Rows
+
+
+@asynccontextmanager
+async def site(services: Services, **changes: Any) -> AsyncIterator[httpx.AsyncClient]:
+    app = create_application(router=router, settings=services.settings(**changes), create_tables_on_start=False)
+
+    @app.get("/broken")
+    async def broken() -> None:
+        raise RuntimeError("broken")
+
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="https://testserver") as client,
+    ):
+        yield client
+
+
+REQUESTS = [
+    ("GET", f"{API}/health", 200, b""),
+    ("GET", "/nowhere", 404, b""),
+    ("POST", f"{API}/user", 422, b"{}"),
+    ("POST", f"{API}/user", 413, b"x" * 2_000_000),
+    ("PUT", f"{API}/users", 405, b""),
+    ("GET", "/broken", 500, b""),
+]
+
+
+@pytest.mark.parametrize("environment", ["local", "production"])
+@pytest.mark.parametrize(("method", "path", "status", "body"), REQUESTS)
+async def test_every_answer_carries_them(
+    services: Services,
+    rows: Rows,
+    method: str,
+    path: str,
+    status: int,
+    body: bytes,
+    environment: str,
+) -> None:
+    async with site(services, ENVIRONMENT=EnvironmentOption(environment), PASSWORD_HASH_ROUNDS=10) as client:
+        answer = await client.request(method, path, content=body)
+
+    assert answer.status_code == status
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["X-Frame-Options"] == "DENY"
+    assert answer.headers["Referrer-Policy"]
+    assert ("Strict-Transport-Security" in answer.headers) == (environment == "production")
+    assert answer.headers["X-Request-ID"]
+    assert answer.json().keys() >= ({"detail"} if status >= 400 else {"status"})
+
+
+async def test_a_well_formed_request_id_is_kept(services: Services, rows: Rows) -> None:
+    async with site(services) as client:
+        for given, kept in (("abc-123", True), ("x" * 500, False), ("a b\tc", False), ("<script>", False)):
+            answer = await client.get(f"{API}/health", headers={"X-Request-ID": given})
+            assert (answer.headers["X-Request-ID"] == given) == kept
+        one, two = await client.get(f"{API}/health"), await client.get(f"{API}/health")
+        assert one.headers["X-Request-ID"] != two.headers["X-Request-ID"]
+
+
+async def test_no_origin_is_allowed_unless_it_is_named(services: Services, rows: Rows) -> None:
+    async with site(services) as client:
+        answer = await client.get(f"{API}/health", headers={"Origin": "https://app.example.com"})
+        assert "access-control-allow-origin" not in answer.headers
+    async with site(services, CORS_ORIGINS=("https://app.example.com",)) as client:
+        for origin, allowed in (("https://app.example.com", True), ("https://evil.example.com", False)):
+            answer = await client.get(f"{API}/health", headers={"Origin": origin})
+            assert (answer.headers.get("Access-Control-Allow-Origin") == origin) == allowed
+            preflight = await client.options(
+                f"{API}/users",
+                headers={"Origin": origin, "Access-Control-Request-Method": "GET"},
+            )
+            assert (preflight.headers.get("Access-Control-Allow-Origin") == origin) == allowed
+
+
+async def test_other_hosts_are_refused_where_hosts_are_named(services: Services, rows: Rows) -> None:
+    async with site(services, ALLOWED_HOSTS=("testserver", "*.example.com")) as client:
+        for host, status in (("testserver", 200), ("api.example.com", 200), ("evil.org", 400)):
+            answer = await client.get(f"{API}/health", headers={"Host": host})
+            assert answer.status_code == status
+        assert "detail" in answer.json()
+
+
+async def test_nothing_secret_is_logged(services: Services, rows: Rows, caplog: pytest.LogCaptureFixture) -> None:
+    account = await rows.user("userson")
+    token = account.headers["Authorization"].removeprefix("Bearer ")
+    logger = logging.getLogger("app")
+    logger.addHandler(caplog.handler)
+    try:
+        with caplog.at_level(logging.DEBUG):
+            async with site(services, REDIS_RATE_LIMIT_PORT=1, LOG_LEVEL="DEBUG") as client:
+                await client.post(f"{API}/login", data={"username": "userson", "password": PASSWORD + "x"})
+                await client.post(f"{API}/login", data={"username": "userson", "password": PASSWORD})
+                await client.post(f"{API}/user", json={"password": PASSWORD, "email": "x"})
+                await client.get("/broken", headers=account.headers)
+                await client.get(f"{API}/user/me", headers=account.headers)
+                await client.get(f"{API}/ready")
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert "failed" in caplog.text
+    for secret in (PASSWORD, token, account.refresh_token, services.postgres.password, services.valkey.password):
+        assert secret not in caplog.text
