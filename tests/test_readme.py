@@ -201,3 +201,10 @@ def test_every_link_inside_leads_somewhere() -> None:
     assert set(re.findall(r"\]\(#([^)]+)\)", text)) <= anchors
     for name in re.findall(r"\]\((?!#|http)([^)]+)\)", text):
         assert (ROOT / name.partition("#")[0]).exists(), name
+
+
+def test_every_test_that_the_threat_table_names_exists() -> None:
+    named = re.findall(r"`(tests/\w+\.py)(?:::(\w+))?`", (ROOT / "docs" / "security.md").read_text(encoding="utf-8"))
+    assert len(named) > 25
+    for path, test in named:
+        assert f"def {test}(" in (ROOT / path).read_text(encoding="utf-8") or not test, f"{path}::{test}"
