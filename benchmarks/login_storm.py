@@ -1,0 +1,114 @@
+"""What logins cost the others: `python -m benchmarks.login_storm`, a real server, everything in one run.
+
+Shown are the waits of a plain GET, first alone and then while 10 clients log in without pause, and the logins per
+second beside what bare bcrypt makes in as many threads.
+"""
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+
+import bcrypt
+import httpx
+
+import src.app.main  # noqa: F401 - makes `app` importable from the root
+from src.scripts.services import POSTGRES_FAST, PostgresServer, ValkeyServer, temporary_folder
+from tests.conftest import Services
+from tests.modules import wait_for
+from tests.readme import ROOT
+
+SECONDS = 8.0
+CLIENTS = 10
+ROUNDS = 12
+PASSWORD = "correct horse battery staple"
+
+
+def quantiles(waits: Sequence[float]) -> str:
+    ordered = sorted(waits)
+    median, late = ordered[len(ordered) // 2], ordered[int(len(ordered) * 0.99)]
+    return f"{len(waits)} GETs, p50 {median * 1000:.1f} ms, p99 {late * 1000:.1f} ms"
+
+
+async def visit(client: httpx.AsyncClient, until: float) -> list[float]:
+    waits = []
+    while time.monotonic() < until:
+        start = time.monotonic()
+        (await client.get("/api/v1/tiers")).raise_for_status()
+        waits.append(time.monotonic() - start)
+        await asyncio.sleep(0.01)
+    return waits
+
+
+async def log_in(client: httpx.AsyncClient, username: str, until: float) -> int:
+    logins = 0
+    while time.monotonic() < until:
+        answer = await client.post("/api/v1/login", data={"username": username, "password": PASSWORD})
+        answer.raise_for_status()
+        client.cookies.clear()
+        logins += 1
+    return logins
+
+
+def bare_bcrypt(seconds: float) -> float:
+    """Checks per second in as many threads as there are cores."""
+    hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(ROUNDS))
+    until = time.monotonic() + seconds
+
+    def check() -> int:
+        done = 0
+        while time.monotonic() < until:
+            bcrypt.checkpw(PASSWORD.encode(), hashed)
+            done += 1
+        return done
+
+    threads = os.cpu_count() or 1
+    with ThreadPoolExecutor(threads) as pool:
+        return sum(pool.map(lambda _: check(), range(threads))) / seconds
+
+
+async def storm(url: str) -> None:
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        visitor = await enter(httpx.AsyncClient(base_url=url, timeout=60))
+        clients = [await enter(httpx.AsyncClient(base_url=url, timeout=60)) for _ in range(CLIENTS)]
+        for number, client in enumerate(clients):
+            body = {"name": "A client", "username": f"client{number}", "email": f"c{number}@example.com"}
+            (await client.post("/api/v1/user", json=body | {"password": PASSWORD})).raise_for_status()
+        print("alone:       ", quantiles(await visit(visitor, time.monotonic() + SECONDS)))
+        until = time.monotonic() + SECONDS
+        logins = (log_in(client, f"client{number}", until) for number, client in enumerate(clients))
+        waits, *counts = await asyncio.gather(visit(visitor, until), *logins)
+        print("during logins:", quantiles(waits))
+        rate, bare = sum(counts) / SECONDS, bare_bcrypt(SECONDS)
+        print(f"logins: {rate:.2f} a second, bare bcrypt {bare:.2f}, ratio {rate / bare:.2f}")
+
+
+def main() -> None:
+    with (
+        temporary_folder() as folder,
+        PostgresServer(folder / "postgres", password="x", options=POSTGRES_FAST) as postgres,
+        ValkeyServer(folder / "valkey") as valkey,
+        socket.socket() as probe,
+    ):
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+        probe.close()
+        environment = Services(postgres, valkey).environment(PASSWORD_HASH_ROUNDS=str(ROUNDS))
+        command = [sys.executable, "-m", "uvicorn", "src.app.main:app", "--port", str(port), "--log-level", "warning"]
+        process = subprocess.Popen(command, cwd=ROOT, env=os.environ | environment)
+        try:
+            wait_for([port], folder)
+            asyncio.run(storm(f"http://127.0.0.1:{port}"))
+        finally:
+            process.terminate()
+            process.wait()
+
+
+if __name__ == "__main__":
+    main()
