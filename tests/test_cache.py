@@ -19,6 +19,8 @@ from app.core.setup import create_application
 from app.core.utils.cache import cache
 from tests.helper import API, Rows
 
+pytestmark = pytest.mark.alone  # a busy machine lets the cache stand aside, as it should
+
 
 @dataclass
 class Calls:
