@@ -23,7 +23,7 @@ install: python ## The packages of poetry.lock, if they are not there yet (PYTHO
 
 test: install ## All tests and their coverage (ARGS="-k login")
 	@$(PY) -m coverage erase
-	$(PY) -m coverage run -m pytest -n 2 --dist loadfile -m "not compose" $(ARGS)
+	$(PY) -m coverage run -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not compose" $(ARGS)
 	@$(PY) -m coverage combine --quiet
 	$(PY) -m coverage report
 

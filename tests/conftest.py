@@ -35,6 +35,14 @@ POSTGRES_PASSWORD = "p@ss/word #with? %20 'everything\""
 VALKEY_PASSWORD = "v@l/key #& 'secret'"
 
 
+LONGEST = ("test_production", "test_worker_processes", "test_run_local", "test_cache_processes", "test_readme")
+"""Begun first, so that at the end no process waits long for the other's."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """The servers that every test of the run shares; a test that kills servers starts its own."""

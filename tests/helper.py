@@ -1,9 +1,13 @@
 """What tests need again and again: accounts with tokens, and rows to act on."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
 from itertools import count
+
+import httpx
+from fastapi import FastAPI
 
 from app.core.config import Settings
 from app.core.db.database import Database
@@ -94,3 +98,14 @@ class Rows:
     async def join_tier(self, account: Account, tier: TierRead) -> None:
         async with self.database.sessions() as db:
             await crud_users.update(db, {"tier_id": tier.id}, id=account.user.id)
+
+
+@asynccontextmanager
+async def running(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """The application between start and stop, and a caller of it."""
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="https://testserver") as client,
+    ):
+        yield client

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 from fastapi import APIRouter, FastAPI
 
@@ -22,7 +21,7 @@ from app.core.settings_base import SettingsBase
 from app.core.setup import create_application
 from app.core.utils import queue
 from tests.conftest import Services
-from tests.helper import API, Rows
+from tests.helper import API, Rows, running
 
 
 class OnlyTheDatabase(AppSettings, CryptSettings, PostgresSettings, EnvironmentSettings):
@@ -31,16 +30,6 @@ class OnlyTheDatabase(AppSettings, CryptSettings, PostgresSettings, EnvironmentS
 
 class Nothing(SettingsBase):
     """Not even a name."""
-
-
-@asynccontextmanager
-async def running(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(app)
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="https://testserver") as client,
-    ):
-        yield client
 
 
 async def test_what_is_left_out_is_not_opened(settings: Settings, rows: Rows) -> None:

@@ -20,7 +20,7 @@ from app.core.config import (
 )
 from app.core.setup import create_application
 from tests.conftest import Services
-from tests.helper import PASSWORD, Rows
+from tests.helper import PASSWORD, Rows, running
 
 PAGES = ("/docs", "/redoc", "/openapi.json")
 
@@ -29,11 +29,7 @@ PAGES = ("/docs", "/redoc", "/openapi.json")
 async def site(services: Services, environment: str, **options: Any) -> AsyncIterator[httpx.AsyncClient]:
     settings = services.settings(ENVIRONMENT=EnvironmentOption(environment), PASSWORD_HASH_ROUNDS=10)
     app = create_application(router=router, settings=settings, create_tables_on_start=False, **options)
-    transport = httpx.ASGITransport(app)
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="https://testserver") as client,
-    ):
+    async with running(app) as client:
         yield client
 
 

@@ -3,8 +3,6 @@
 import asyncio
 import os
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -22,7 +20,7 @@ from app.core.db.token_blacklist import TokenBlacklist
 from app.core.security import TokenType, create_token, decode_token, new_family
 from app.core.setup import create_application
 from tests.conftest import Services
-from tests.helper import API, PASSWORD, Account, Rows, hashed
+from tests.helper import API, PASSWORD, Account, Rows, hashed, running
 
 WRONG = {"detail": "Wrong username, email or password."}
 DEAD = {"detail": "User not authenticated."}
@@ -149,16 +147,6 @@ class TestLogin:
                 await asyncio.sleep(0)
                 turns += 1
         assert turns > 100
-
-
-@asynccontextmanager
-async def running(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(app)
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="https://testserver") as client,
-    ):
-        yield client
 
 
 class TestLockout:

@@ -12,7 +12,7 @@ from app.api import router
 from app.core.config import EnvironmentOption
 from app.core.setup import create_application
 from tests.conftest import Services
-from tests.helper import API, PASSWORD, Rows
+from tests.helper import API, PASSWORD, Rows, running
 
 
 @asynccontextmanager
@@ -23,11 +23,7 @@ async def site(services: Services, **changes: Any) -> AsyncIterator[httpx.AsyncC
     async def broken() -> None:
         raise RuntimeError("broken")
 
-    transport = httpx.ASGITransport(app)
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="https://testserver") as client,
-    ):
+    async with running(app) as client:
         yield client
 
 
