@@ -53,7 +53,7 @@ async def get_login_lockout(
 ) -> LoginLockout:
     limiter: RateLimiter | None = request.app.state.resources.rate_limiter
     address = limited_address(request.client.host) if request.client else ""
-    return LoginLockout(limiter.redis if limiter else None, settings, address)
+    return LoginLockout(limiter, settings, address)
 
 
 async def get_password_hasher(request: Request) -> PasswordHasher:

@@ -4,11 +4,11 @@ import logging
 from collections.abc import Awaitable
 from typing import Any
 
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from app.core.config import CryptSettings
 from app.core.security import digest
+from app.core.utils.rate_limit import RateLimiter
 
 logger = logging.getLogger(__name__)
 
@@ -32,11 +32,12 @@ class LoginLockout:
 
     A pair is locked out while its latest `LOGIN_MAX_FAILURES` failures lie within `LOGIN_LOCKOUT_SECONDS`.
 
-    While Redis is away nobody is locked out: the cost of bcrypt still bounds guessing.
+    While Redis is away nobody is locked out: the cost of bcrypt still bounds guessing. The limiter's Redis is this one,
+    and so is its breaker: what one of them has found to be away, the other does not wait for.
     """
 
-    def __init__(self, redis: Redis | None, settings: CryptSettings, address: str) -> None:
-        self._redis = redis
+    def __init__(self, limiter: RateLimiter | None, settings: CryptSettings, address: str) -> None:
+        self._limiter = limiter
         self._maximum = settings.LOGIN_MAX_FAILURES
         self._period = settings.LOGIN_LOCKOUT_SECONDS
         self._address = address
@@ -59,11 +60,14 @@ class LoginLockout:
         return await self._ask(lambda redis: redis.eval(script, 1, self._key(account), *arguments))
 
     async def _ask(self, command: Any) -> int:
-        if self._redis is None:
+        if self._limiter is None or not self._limiter.breaker.allows_call():
             return 0
         try:
-            answer: Awaitable[int] = command(self._redis)
-            return int(await answer)
+            pending: Awaitable[int] = command(self._limiter.redis)
+            answer = int(await pending)
         except RedisError as error:
+            self._limiter.breaker.record_failure()
             logger.warning("login failures cannot be counted: %r", error)
             return 0
+        self._limiter.breaker.record_success()
+        return answer

@@ -72,9 +72,9 @@ class RateLimiter:
     def __init__(self, redis: Redis, *, fail_open: bool) -> None:
         self.redis = redis
         self.failures = 0
+        self.breaker = CircuitBreaker()
         self._fail_open = fail_open
         self._admit = redis.register_script(admit_script())
-        self._breaker = CircuitBreaker()
         self._next_warning = 0.0
 
     async def admit(self, bucket: str, limit: Limit, *, announce: bool = False) -> Admission | None:
@@ -82,17 +82,17 @@ class RateLimiter:
 
         Raises `RateLimiterUnavailableError` instead of None where the settings ask for it.
         """
-        if not self._breaker.allows_call():
+        if not self.breaker.allows_call():
             self._pass_uncounted("it failed a moment ago")
             return None
         keys = [f"rate_limit:{bucket}", f"rate_limit_notice:{bucket}"]
         try:
             answer: bytes = await self._admit(keys if announce else keys[:1], (limit.requests, limit.period))
         except RedisError as error:
-            self._breaker.record_failure()
+            self.breaker.record_failure()
             self._pass_uncounted(repr(error))
             return None
-        self._breaker.record_success()
+        self.breaker.record_success()
         admitted, remaining, reset, retry, announced = map(int, answer.split())
         return Admission(
             bool(admitted), limit.requests, remaining, _whole_seconds(reset), _whole_seconds(retry), bool(announced)

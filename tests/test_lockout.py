@@ -1,0 +1,158 @@
+"""The lock against guessing where the rest of the world is difficult: Redis away, several processes, time."""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager
+
+import httpx
+import pytest
+
+from app.api import router
+from app.core.setup import create_application
+from app.core.utils.circuit_breaker import RETRY_SECONDS
+from app.core.utils.rate_limit import TIMEOUT_SECONDS
+from src.scripts.local.ports import free_port
+from src.scripts.services import ValkeyServer, temporary_folder
+from tests.conftest import Services
+from tests.helper import API, PASSWORD, Rows, running
+from tests.modules import run_module, wait_for
+
+PROCESSES = 2
+GUESSES = 40
+
+
+@pytest.fixture(scope="module")
+def own_valkey() -> Iterator[ValkeyServer]:
+    """A server of the lockout alone; the tests may kill it."""
+    with temporary_folder() as folder, ValkeyServer(folder / "valkey") as valkey:
+        yield valkey
+
+
+@pytest.fixture(scope="module")
+def servers(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    """The addresses of several processes of the application."""
+    folder = tmp_path_factory.mktemp("servers")
+    ports = [free_port() for _ in range(PROCESSES)]
+    with ExitStack() as stack:
+        for port in ports:
+            arguments = ["uvicorn", "src.app.main:app", "--no-access-log", "--port", str(port)]
+            run_module(stack, folder, str(port), arguments, services.environment())
+        wait_for(ports, folder)
+        yield [f"http://127.0.0.1:{port}" for port in ports]
+
+
+@asynccontextmanager
+async def depending_on(services: Services, valkey: ValkeyServer) -> AsyncIterator[httpx.AsyncClient]:
+    where = {"HOST": valkey.host, "PORT": valkey.port, "PASSWORD": ""}
+    settings = services.settings(**{f"REDIS_RATE_LIMIT_{name}": value for name, value in where.items()})
+    async with running(create_application(router=router, settings=settings)) as client:
+        yield client
+
+
+async def login(client: httpx.AsyncClient, password: str = PASSWORD) -> httpx.Response:
+    return await client.post(f"{API}/login", data={"username": "userson", "password": password})
+
+
+async def test_without_redis_logins_go_on_and_afterwards_failures_count_again(
+    services: Services, own_valkey: ValkeyServer, rows: Rows
+) -> None:
+    await rows.user("userson")
+    async with depending_on(services, own_valkey) as client:
+        await asyncio.to_thread(own_valkey.kill)
+        try:
+            assert [(await login(client, "wrong")).status_code for _ in range(6)] == [401] * 6
+            assert (await login(client)).status_code == 200
+        finally:
+            await asyncio.to_thread(own_valkey.start)
+        await asyncio.sleep(RETRY_SECONDS)
+        assert [(await login(client, "wrong")).status_code for _ in range(6)] == [401] * 5 + [429]
+
+
+@pytest.mark.alone
+async def test_a_frozen_redis_does_not_hold_up_every_login(
+    services: Services, own_valkey: ValkeyServer, rows: Rows
+) -> None:
+    await rows.user("userson")
+    async with depending_on(services, own_valkey) as client:
+        await login(client)
+        await asyncio.to_thread(own_valkey.pause)
+        try:
+            start = time.monotonic()
+            answers = await asyncio.gather(*(login(client) for _ in range(20)))
+            waited = time.monotonic() - start
+        finally:
+            await asyncio.to_thread(own_valkey.resume)
+    assert {answer.status_code for answer in answers} == {200}
+    assert waited < 5 * TIMEOUT_SECONDS, "a bound, not a speed: every login for itself would wait 3 times"
+
+
+async def test_a_locked_pair_may_try_again_after_the_announced_time(services: Services, rows: Rows) -> None:
+    await rows.user("userson")
+    settings = services.settings(LOGIN_MAX_FAILURES=2, LOGIN_LOCKOUT_SECONDS=1)
+    async with running(create_application(router=router, settings=settings)) as client:
+        await asyncio.gather(*(login(client, "wrong") for _ in range(2)))
+        locked = await login(client)
+        assert locked.status_code == 429
+        await asyncio.sleep(int(locked.headers["Retry-After"]))
+        assert (await login(client)).status_code == 200
+
+
+async def test_a_refused_login_neither_counts_nor_extends_the_lock(services: Services, rows: Rows) -> None:
+    await rows.user("userson")
+    async with running(create_application(router=router, settings=services.settings(LOGIN_MAX_FAILURES=2))) as client:
+        await asyncio.gather(*(login(client, "wrong") for _ in range(2)))
+        waits = [int((await login(client, "wrong")).headers["Retry-After"]) for _ in range(4)]
+    assert waits == sorted(waits, reverse=True)
+
+
+async def test_username_and_email_are_one_account(client: httpx.AsyncClient, rows: Rows) -> None:
+    account = await rows.user("userson")
+    for number in range(6):
+        name = (account.username, account.user.email, account.user.email.upper())[number % 3]
+        last = await client.post(f"{API}/login", data={"username": name, "password": "wrong"})
+    assert last.status_code == 429
+
+
+async def test_a_burst_at_several_processes_gets_few_guesses(servers: list[str], rows: Rows) -> None:
+    """Each process lets as many guesses run as it has hashing threads before it sees the others' failures."""
+    await rows.user("userson")
+    most = rows.settings.LOGIN_MAX_FAILURES + PROCESSES * (os.cpu_count() or 1)
+    async with httpx.AsyncClient(timeout=30) as client:
+        answers = await asyncio.gather(
+            *(
+                client.post(
+                    f"{servers[number % PROCESSES]}{API}/login",
+                    data={"username": "userson", "password": f"guess {number}"},
+                )
+                for number in range(GUESSES)
+            )
+        )
+    statuses = [answer.status_code for answer in answers]
+    assert set(statuses) == {401, 429}
+    assert statuses.count(401) < most
+
+
+async def test_a_refresh_at_one_process_does_not_survive_a_logout_at_the_other(servers: list[str], rows: Rows) -> None:
+    """Whatever was issued while the logout ran is dead afterwards, the new cookie included."""
+    issued = 0
+    async with httpx.AsyncClient(timeout=30) as client:
+        for _ in range(15):
+            account = await rows.user()
+            cookie = {"Cookie": f"refresh_token={account.refresh_token}"}
+            here, there = servers
+            logout, *renewed = await asyncio.gather(
+                client.post(f"{here}{API}/logout", headers={**account.headers, **cookie}),
+                *(client.post(f"{there}{API}/refresh", headers=cookie) for _ in range(3)),
+            )
+            assert logout.status_code == 200
+            client.cookies.clear()
+            for answer in renewed:
+                if answer.status_code == 200:
+                    issued += 1
+                    newest = {"Authorization": f"Bearer {answer.json()['access_token']}"}
+                    token = answer.headers["Set-Cookie"].partition(";")[0]
+                    assert (await client.get(f"{there}{API}/user/me", headers=newest)).status_code == 401
+                    assert (await client.post(f"{here}{API}/refresh", headers={"Cookie": token})).status_code == 401
+    assert issued, "no refresh was as fast as a logout: the race did not happen"
