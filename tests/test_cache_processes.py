@@ -20,7 +20,7 @@ from tests.conftest import Services
 from tests.helper import API, Account, Rows, unique
 from tests.readme import ROOT
 
-ROUNDS = int(os.environ.get("CACHE_RACE_ROUNDS", "500"))
+ROUNDS = int(os.environ.get("CACHE_RACE_ROUNDS", "300"))
 RETURN_SECONDS = 2.0
 SLACK_SECONDS = 0.1
 """For a busy machine, on top of what is promised."""
