@@ -2,9 +2,11 @@
 
 import base64
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -69,6 +71,27 @@ async def test_a_forged_or_swapped_token_opens_nothing(
 
     assert (answer.status_code, answer.json(), answer.headers["WWW-Authenticate"]) == (401, DEAD, "Bearer")
     assert real.status_code == 200
+
+
+@pytest.mark.parametrize("name", ["access_token", "token", "authorization"])
+async def test_a_token_in_the_url_opens_nothing(client: httpx.AsyncClient, rows: Rows, name: str) -> None:
+    account = await rows.user()
+    token = account.headers["Authorization"].removeprefix("Bearer ")
+
+    assert (await client.get(f"{API}/user/me", params={name: token})).status_code == 401
+    assert (await client.post(f"{API}/refresh", params={"refresh_token": account.refresh_token})).status_code == 401
+
+
+def test_sessions_and_tokens_are_named_at_random(settings: Settings) -> None:
+    """Also where nothing but chance tells them apart: one user, one password, one second."""
+    user, hashed_password = uuid4(), hashed(PASSWORD)
+    families = [new_family(hashed_password) for _ in range(100)]
+    tokens = [create_token(user, TokenType.ACCESS, families[0], settings) for _ in range(100)]
+    serials = [jwt.get_unverified_claims(token)["jti"].partition(".")[2] for token in tokens]
+
+    assert len(set(families)) == len(set(serials)) == 100
+    assert all(re.fullmatch(r"[0-9a-f]{32}-[0-9a-f]{16}", family) for family in families)
+    assert all(re.fullmatch(r"[0-9a-f]{16}", serial) for serial in serials)
 
 
 async def test_tokens_in_each_others_place_end_no_session(client: httpx.AsyncClient, rows: Rows) -> None:
