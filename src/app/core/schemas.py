@@ -1,8 +1,6 @@
 """Field types and models that many schemas share."""
 
-from datetime import datetime
 from typing import Annotated, Any
-from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, HttpUrl, TypeAdapter, WithJsonSchema
 
@@ -98,17 +96,3 @@ class Readiness(Health):
 
     detail: str | None = None
     parts: dict[str, str]
-
-
-class UUIDSchema(BaseModel):
-    uuid: UUID
-
-
-class TimestampSchema(BaseModel):
-    created_at: datetime
-    updated_at: datetime | None = None
-
-
-class PersistentDeletion(BaseModel):
-    deleted_at: datetime | None = None
-    is_deleted: bool = False

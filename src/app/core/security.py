@@ -20,7 +20,7 @@ from jose import JWTError, jwt
 from app.core.config import CryptSettings
 
 MAX_PASSWORD_BYTES = 72
-"""What bcrypt looks at."""
+"""What bcrypt looks at; more would be ignored silently."""
 STAMP_DIGITS = 16
 HASHING_NICENESS = 10
 """How far the hashing threads stand back behind the event loop; what is left over is all theirs."""

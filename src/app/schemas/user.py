@@ -4,9 +4,8 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, EmailStr, Field
 
 from app.core.schemas import HttpUrlText, Id, StrictInput, Text, omitted
+from app.core.security import MAX_PASSWORD_BYTES
 
-MAX_PASSWORD_BYTES = 72
-"""What bcrypt looks at; more would be ignored silently."""
 DEFAULT_PROFILE_IMAGE_URL = "https://profileimageurl.com"
 
 

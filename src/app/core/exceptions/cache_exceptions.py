@@ -7,7 +7,3 @@ class CacheIdentificationInferenceError(Exception):
 
 class InvalidRequestError(Exception):
     """The decorator was given options that its endpoint's HTTP method cannot use."""
-
-
-class MissingClientError(Exception):
-    """The cache was asked for before the application opened it."""

@@ -1,6 +1,6 @@
 """How every Redis client of this project is made: bounded waiting, no surprises after an outage."""
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -22,8 +22,3 @@ def create_pool(url: str, timeout: float = TIMEOUT_SECONDS) -> BlockingConnectio
         socket_connect_timeout=timeout,
         retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
     )
-
-
-def create_redis(url: str) -> Redis:
-    """A client that owns its pool: closing it closes the connections."""
-    return Redis.from_pool(create_pool(url))
