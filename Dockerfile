@@ -44,12 +44,13 @@ FROM base AS application
 RUN useradd --system --no-create-home --home-dir /nonexistent --uid 10001 app
 COPY --from=packages /opt/slim /opt/venv
 COPY gunicorn.conf.py ./
+COPY deploy ./deploy
 COPY src ./src
-RUN python -m compileall -q src
+RUN python -m compileall -q src deploy
 USER app
 # `uvicorn` reloads when a file changes, `gunicorn` is for production.
 ENV SERVER=gunicorn
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=90s --start-interval=1s \
-    CMD ["python", "-m", "src.scripts.check_health"]
-CMD ["sh", "src/scripts/serve.sh"]
+    CMD ["python", "-m", "deploy.check_health"]
+CMD ["sh", "deploy/serve.sh"]

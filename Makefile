@@ -7,7 +7,7 @@ ARGS =
 
 PY := .venv/bin/python
 POETRY := .tools/poetry/bin/python -m poetry --no-interaction
-SOURCES := src tests gunicorn.conf.py $(wildcard benchmarks)
+SOURCES := src dev deploy tests gunicorn.conf.py $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
 .PHONY: help run install test test-compose check format clean python
@@ -16,10 +16,10 @@ help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 run: install ## API, worker, PostgreSQL and Valkey on this machine (PORT=8000 HOST=127.0.0.1)
-	@exec $(PY) -m src.scripts.run_local --host "$(HOST)" --port "$(PORT)"
+	@exec $(PY) -m dev.run --host "$(HOST)" --port "$(PORT)"
 
 install: python ## The packages of poetry.lock, if they are not there yet (PYTHON=python3)
-	@"$(PYTHON)" src/scripts/install.py
+	@"$(PYTHON)" dev/install.py
 
 test: install ## All tests and their coverage (ARGS="-k login")
 	@$(PY) -m coverage erase
@@ -36,14 +36,14 @@ check: install ## Format, lint, types, import directions, lock file, migrations
 	$(PY) -m mypy
 	PYTHONPATH=src $(PY) -c 'from importlinter.cli import lint_imports_command as main; main()' --no-logo
 	$(POETRY) check --lock
-	$(PY) -m src.scripts.check_migrations
+	$(PY) -m dev.check_migrations
 
 format: install ## Format the code and mend what the linter can
 	$(PY) -m ruff check --fix $(SOURCES)
 	$(PY) -m ruff format $(SOURCES)
 
 clean: python ## Remove .venv, .tools, the local data and all caches
-	@"$(PYTHON)" -m src.scripts.local.clean
+	@"$(PYTHON)" -m dev.local.clean
 	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from app.api import router
 from app.core.config import RedisCacheSettings, Settings
 from app.core.setup import create_application
-from src.scripts.services import POSTGRES_FAST, PostgresServer, ValkeyServer, temporary_folder
+from dev.services import POSTGRES_FAST, PostgresServer, ValkeyServer, temporary_folder
 from tests.conftest import SECRET_KEY
 from tests.helper import API, Rows
 

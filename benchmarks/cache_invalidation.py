@@ -12,10 +12,10 @@ from contextlib import AsyncExitStack
 
 from redis.asyncio import Redis
 
-from app.core.utils.cache_keys import KeyPattern
-from app.core.utils.cache_lease import EpochLease
-from app.core.utils.cache_store import AnswerCache, Entry, Fill, Targets, open_answer_cache
-from src.scripts.services import ValkeyServer, temporary_folder
+from app.core.cache.epoch import EpochLease
+from app.core.cache.keys import KeyPattern
+from app.core.cache.store import AnswerCache, Entry, Fill, Targets, open_answer_cache
+from dev.services import ValkeyServer, temporary_folder
 
 MATCHING = 10
 ROUNDS = 300

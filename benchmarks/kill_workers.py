@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from app.core.config import Settings, settings
+from app.core.queue.view import TaskState, TaskStatus, read_task
 from app.core.utils import queue
-from app.core.utils.queue_view import TaskState, TaskStatus, read_task
-from app.core.worker.context import TaskContext
-from app.core.worker.reliable import ReliableWorker
-from src.scripts.services import VALKEY_DURABLE, ValkeyServer, temporary_folder
+from app.core.worker.runtime.context import TaskContext
+from app.core.worker.runtime.reliable import ReliableWorker
+from dev.services import VALKEY_DURABLE, ValkeyServer, temporary_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 TASK_TIMEOUT_SECONDS = 5

@@ -20,10 +20,10 @@ import bcrypt
 import httpx
 
 import src.app.main  # noqa: F401 - makes `app` importable from the root
-from src.scripts.services import POSTGRES_FAST, PostgresServer, ValkeyServer, temporary_folder
+from dev.services import POSTGRES_FAST, PostgresServer, ValkeyServer, temporary_folder
 from tests.conftest import Services
-from tests.modules import wait_for
-from tests.readme import ROOT
+from tests.support.modules import wait_for
+from tests.support.readme import ROOT
 
 SECONDS = 8.0
 TURNS = 7

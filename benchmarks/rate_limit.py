@@ -15,7 +15,7 @@ import src.app.main  # noqa: F401 - makes `app` importable from the root
 from app.api.dependencies import OptionalUser, rate_limiter
 from app.core.config import Settings
 from app.core.setup import create_application
-from src.scripts.services import POSTGRES_FAST, PostgresServer, ValkeyServer, temporary_folder
+from dev.services import POSTGRES_FAST, PostgresServer, ValkeyServer, temporary_folder
 from tests.helper import Account, Rows
 
 ROUNDS = 9

@@ -20,9 +20,9 @@ from app.api import router
 from app.core.config import EnvironmentOption, Settings
 from app.core.db.database import Base
 from app.core.setup import create_application
-from src.scripts.services import POSTGRES_FAST, PostgresServer, ValkeyServer, temporary_folder
+from dev.services import POSTGRES_FAST, PostgresServer, ValkeyServer, temporary_folder
 from tests.helper import API, Rows, unique
-from tests.readme import ROOT
+from tests.support.readme import ROOT
 
 MEASURED = (
     {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("COVERAGE_")}

@@ -15,10 +15,10 @@ import pytest
 
 from app.core.config import Settings
 from app.core.db.database import open_database
-from src.scripts.services import POSTGRES_FAST, PostgresServer, ValkeyServer, temporary_folder
+from dev.services import POSTGRES_FAST, PostgresServer, ValkeyServer, temporary_folder
 from tests.conftest import Services
 from tests.helper import API, Account, Rows, unique
-from tests.readme import ROOT
+from tests.support.readme import ROOT
 
 ROUNDS = int(os.environ.get("CACHE_RACE_ROUNDS", "300"))
 RETURN_SECONDS = 2.0

@@ -10,7 +10,7 @@ import pytest
 from app.core.config import Settings
 from app.core.setup import create_application
 from tests.helper import Rows
-from tests.readme import blocks
+from tests.support.readme import blocks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -13,18 +13,18 @@ from types import SimpleNamespace
 import asyncpg
 import pytest
 
-from src.scripts import install
-from src.scripts.local import processes, servers
-from src.scripts.local.claim import claim
-from src.scripts.local.clean import remove_local_data
-from src.scripts.local.database import ADMINISTRATOR, prepare_database
-from src.scripts.local.environment import child_environment, make_env_file, redis_setting
-from src.scripts.local.ports import free_port
-from src.scripts.local.processes import living, wait_until
-from src.scripts.local.record import RunRecord
-from src.scripts.local.screen import address, welcome
-from src.scripts.local.supervisor import Child, Program, Supervisor
-from src.scripts.services import POSTGRES_FAST, PostgresServer, ServiceError, ValkeyServer, temporary_folder
+from dev import install
+from dev.local import processes, servers
+from dev.local.claim import claim
+from dev.local.clean import remove_local_data
+from dev.local.database import ADMINISTRATOR, prepare_database
+from dev.local.environment import child_environment, make_env_file, redis_setting
+from dev.local.ports import free_port
+from dev.local.processes import living, wait_until
+from dev.local.record import RunRecord
+from dev.local.screen import address, welcome
+from dev.local.supervisor import Child, Program, Supervisor
+from dev.services import POSTGRES_FAST, PostgresServer, ServiceError, ValkeyServer, temporary_folder
 
 PROJECT = Path(__file__).resolve().parents[1]
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
@@ -220,7 +220,7 @@ class TestSupervisor:
         assert said == ["it has ended, next start in 0.5 s", "no luck", "it did not start, next start in 1 s"]
 
     def test_a_child_that_ignores_the_request_is_killed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("src.scripts.local.supervisor._STOP_SECONDS", 0.1)
+        monkeypatch.setattr("dev.local.supervisor._STOP_SECONDS", 0.1)
         deaf = [sys.executable, "-c", "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(60)"]
         child = Child("it", deaf, tmp_path, os.environ)
         child.start()

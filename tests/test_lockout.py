@@ -10,14 +10,14 @@ import httpx
 import pytest
 
 from app.api import router
+from app.core.limits.circuit_breaker import RETRY_SECONDS
+from app.core.limits.limiter import TIMEOUT_SECONDS
 from app.core.setup import create_application
-from app.core.utils.circuit_breaker import RETRY_SECONDS
-from app.core.utils.rate_limit import TIMEOUT_SECONDS
-from src.scripts.local.ports import free_port
-from src.scripts.services import ValkeyServer, temporary_folder
+from dev.local.ports import free_port
+from dev.services import ValkeyServer, temporary_folder
 from tests.conftest import Services
 from tests.helper import API, PASSWORD, Rows, running
-from tests.modules import run_module, wait_for
+from tests.support.modules import run_module, wait_for
 
 PROCESSES = 2
 GUESSES = 40

@@ -13,7 +13,7 @@ from app.core.db.database import create_engine
 from app.core.db.migrate import apply_migrations
 from tests.conftest import Services
 from tests.helper import Rows
-from tests.readme import ROOT, copy_project
+from tests.support.readme import ROOT, copy_project
 
 SRC = ROOT / "src"
 STARTERS = 8

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.readme import ROOT
+from tests.support.readme import ROOT
 
 MODULES = "app", "app.main", "app.models.user", "app.core.db.database", "app.core.utils.queue", "app.api.dependencies"
 

@@ -10,7 +10,7 @@ import pytest
 
 from app.api import router
 from app.core.setup import create_application
-from src.scripts.services import POSTGRES_FAST, PostgresServer, ValkeyServer, temporary_folder
+from dev.services import POSTGRES_FAST, PostgresServer, ValkeyServer, temporary_folder
 from tests.conftest import Services
 from tests.helper import API, Account, Rows, unique
 

@@ -10,12 +10,12 @@ import pytest
 
 from tests.conftest import Services
 from tests.helper import API, Rows
-from tests.load import load
+from tests.support.load import load
 
 if sys.platform != "linux":
     pytest.skip("needs the addresses 127.0.1.x and NGINX's package", allow_module_level=True)
 
-from tests.topology import Topology
+from tests.support.topology import Topology
 
 GRACEFUL_SECONDS = 3
 READ = f"{API}/users"

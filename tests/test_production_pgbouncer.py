@@ -13,10 +13,10 @@ from fastapi import FastAPI
 
 from app.api import router
 from app.core.setup import create_application
-from src.scripts.local.ports import free_port
-from src.scripts.local.processes import wait_until
-from src.scripts.local.programs import as_user, unprivileged_account
-from src.scripts.services import temporary_folder
+from dev.local.ports import free_port
+from dev.local.processes import wait_until
+from dev.local.programs import as_user, unprivileged_account
+from dev.services import temporary_folder
 from tests.conftest import Services
 from tests.helper import API, Rows
 

@@ -11,10 +11,10 @@ import pytest
 
 from app.core.config import Settings
 from app.core.settings_base import ConfigurationError
-from src.scripts.local.ports import free_port
-from src.scripts.services import POSTGRES_FAST, PostgresServer, ValkeyServer, temporary_folder
+from dev.local.ports import free_port
+from dev.services import POSTGRES_FAST, PostgresServer, ValkeyServer, temporary_folder
 from tests.conftest import Services
-from tests.readme import ROOT
+from tests.support.readme import ROOT
 
 TIER = ("src.scripts.create_first_tier",)
 WEB = ("uvicorn", "src.app.main:app", "--port", "0")

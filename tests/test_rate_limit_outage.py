@@ -10,10 +10,10 @@ import httpx
 import pytest
 
 from app.api import router
+from app.core.limits.circuit_breaker import RETRY_SECONDS, CircuitBreaker
+from app.core.limits.limiter import TIMEOUT_SECONDS, RateLimiter
 from app.core.setup import create_application
-from app.core.utils.circuit_breaker import RETRY_SECONDS, CircuitBreaker
-from app.core.utils.rate_limit import TIMEOUT_SECONDS, RateLimiter
-from src.scripts.services import ValkeyServer, temporary_folder
+from dev.services import ValkeyServer, temporary_folder
 from tests.conftest import Services
 from tests.helper import API
 

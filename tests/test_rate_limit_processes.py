@@ -10,10 +10,10 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
-from src.scripts.local.ports import free_port
+from dev.local.ports import free_port
 from tests.conftest import Services
 from tests.helper import API, Rows
-from tests.modules import run_module, wait_for
+from tests.support.modules import run_module, wait_for
 
 TASK = f"{API}/tasks/task"
 PROCESSES = 2

@@ -7,11 +7,11 @@ from pathlib import Path
 import httpx
 from fastapi import APIRouter
 
+from app.core.limits.script import HISTORY_ENTRIES, HISTORY_SECONDS
 from app.core.setup import create_application
-from app.core.utils.rate_limit_script import HISTORY_ENTRIES, HISTORY_SECONDS
 from tests.conftest import Services
 from tests.helper import API, PASSWORD, Rows
-from tests.readme import blocks, chapter
+from tests.support.readme import blocks, chapter
 from tests.test_readme import shell
 
 RULES = "5.11.1 Tiers and rules"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from redis import Redis
 from redis.commands.core import Script
 
-from app.core.utils.rate_limit_script import HISTORY_ENTRIES, HISTORY_SECONDS, admit_script
+from app.core.limits.script import HISTORY_ENTRIES, HISTORY_SECONDS, admit_script
 from tests.conftest import Services
 from tests.helper import unique
 

@@ -21,7 +21,7 @@ from app.core.settings_base import SettingsBase
 from app.crud.crud_users import crud_users
 from tests.conftest import Services
 from tests.helper import API, Rows
-from tests.readme import README, ROOT, blocks, chapter, copy_project
+from tests.support.readme import README, ROOT, blocks, chapter, copy_project
 
 PYTHON = shlex.quote(sys.executable)
 FILE_NAME = re.compile(r"^# (src/\S+)\n")

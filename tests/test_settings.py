@@ -17,7 +17,7 @@ from app.api import router
 from app.core.config import AppSettings, ConfigurationError, CryptSettings, PostgresSettings, Settings
 from app.core.settings_base import PUBLISHED_PASSWORDS, PUBLISHED_SECRETS, load, read_env_file
 from app.core.setup import create_application
-from tests.readme import README, ROOT, chapter
+from tests.support.readme import README, ROOT, chapter
 
 EXAMPLE = ROOT / "src" / ".env.example"
 NAMES = set(Settings.model_fields)

@@ -17,14 +17,15 @@ from redis.asyncio import Redis
 
 from app.api import router
 from app.core.config import Settings
+from app.core.queue.jobs import JobQueue
 from app.core.setup import create_application
 from app.core.utils import queue
-from app.core.worker.context import TaskContext
 from app.core.worker.functions import sample_background_task
-from src.scripts.services import ValkeyServer
-from tests import tasks_worker as tasks
+from app.core.worker.runtime.context import TaskContext
+from dev.services import ValkeyServer
 from tests.conftest import Services
 from tests.helper import API, Rows
+from tests.support import tasks_worker as tasks
 
 KEYS = {
     "job_id",
@@ -44,8 +45,8 @@ KEYS = {
 
 
 @pytest.fixture
-async def pool(application: FastAPI, rows: Rows) -> queue.JobQueue:
-    pool: queue.JobQueue = application.state.resources.queue
+async def pool(application: FastAPI, rows: Rows) -> JobQueue:
+    pool: JobQueue = application.state.resources.queue
     return pool
 
 
@@ -61,7 +62,7 @@ async def read(client: httpx.AsyncClient, task_id: str, **options: Any) -> Any:
     return answer.json()
 
 
-async def submit(pool: queue.JobQueue, name: str, *args: Any, **options: Any) -> str:
+async def submit(pool: JobQueue, name: str, *args: Any, **options: Any) -> str:
     job = await pool.enqueue_job(name, *args, **options)
     assert job
     return job.job_id
@@ -77,7 +78,7 @@ class TestCreateTask:
         assert (task["status"], task["args"], task["kwargs"]) == ("queued", ["hello"], {})
         assert task["success"] is task["result"] is task["finish_time"] is None
 
-    async def test_idempotency_key_gives_the_same_id(self, client: httpx.AsyncClient, pool: queue.JobQueue) -> None:
+    async def test_idempotency_key_gives_the_same_id(self, client: httpx.AsyncClient, pool: JobQueue) -> None:
         """Also for simultaneous requests, and also when the first is over."""
         path, headers = f"{API}/tasks/task?message=a", {"Idempotency-Key": "k"}
         answers = await asyncio.gather(*(client.post(path, headers=headers) for _ in range(10)))
@@ -95,7 +96,7 @@ class TestCreateTask:
         assert len(ids) == 3
 
     async def test_idempotency_key_after_the_task_has_ended(
-        self, client: httpx.AsyncClient, quick: Settings, pool: queue.JobQueue
+        self, client: httpx.AsyncClient, quick: Settings, pool: JobQueue
     ) -> None:
         async def sample_background_task(ctx: TaskContext, name: str) -> str:
             return name
@@ -152,9 +153,7 @@ class TestGetTask:
             answer = await client.get(path, headers=headers)
             assert (answer.status_code, answer.json()) == (404, {"detail": "Task not found"})
 
-    async def test_deferred_then_complete(
-        self, client: httpx.AsyncClient, pool: queue.JobQueue, quick: Settings
-    ) -> None:
+    async def test_deferred_then_complete(self, client: httpx.AsyncClient, pool: JobQueue, quick: Settings) -> None:
         task_id = await submit(pool, "note", 7, _defer_by=0.3)
         task = await read(client, task_id)
         assert task["status"] == "deferred"
@@ -166,7 +165,7 @@ class TestGetTask:
         assert task["queue_name"] == "arq:queue"
         assert task["score"] is None
 
-    async def test_in_progress(self, client: httpx.AsyncClient, pool: queue.JobQueue, quick: Settings) -> None:
+    async def test_in_progress(self, client: httpx.AsyncClient, pool: JobQueue, quick: Settings) -> None:
         task_id = await submit(pool, "note", 1, 0.5)
         async with tasks.burst_worker(quick, [tasks.note]) as worker:
             running = asyncio.create_task(worker.async_run())
@@ -176,7 +175,7 @@ class TestGetTask:
         assert (task["status"], task["job_try"], task["result"]) == ("in_progress", 1, None)
 
     async def test_failed_shows_type_and_message(
-        self, client: httpx.AsyncClient, pool: queue.JobQueue, quick: Settings
+        self, client: httpx.AsyncClient, pool: JobQueue, quick: Settings
     ) -> None:
         task_id = await submit(pool, "fail", 5)
         await tasks.run_tasks(quick, tasks.fail)
@@ -185,7 +184,7 @@ class TestGetTask:
         assert task["result"] == "ValueError: boom 2"
 
     async def test_any_argument_and_any_result_can_be_shown(
-        self, client: httpx.AsyncClient, pool: queue.JobQueue, quick: Settings
+        self, client: httpx.AsyncClient, pool: JobQueue, quick: Settings
     ) -> None:
         odd = [
             datetime(2026, 1, 1, tzinfo=UTC),
@@ -212,12 +211,12 @@ class TestGetTask:
         assert task["success"]
         assert task["result"].startswith("<object object")
 
-    async def test_arguments_that_are_not_plain_data_are_refused_at_once(self, pool: queue.JobQueue) -> None:
+    async def test_arguments_that_are_not_plain_data_are_refused_at_once(self, pool: JobQueue) -> None:
         with pytest.raises(SerializationError):
             await pool.enqueue_job("note", object())
 
     async def test_results_expire(
-        self, client: httpx.AsyncClient, pool: queue.JobQueue, services: Services, redis: Redis
+        self, client: httpx.AsyncClient, pool: JobQueue, services: Services, redis: Redis
     ) -> None:
         task_id = await submit(pool, "note", 1)
         await tasks.run_tasks(services.settings(TASK_RESULT_TTL_SECONDS=1), tasks.note)
@@ -226,7 +225,7 @@ class TestGetTask:
         assert (await client.get(f"{API}/tasks/task/{task_id}")).status_code == 404
         assert not [key async for key in redis.scan_iter("arq:*") if b"recent" not in key]
 
-    async def test_arqs_own_reader_works(self, pool: queue.JobQueue) -> None:
+    async def test_arqs_own_reader_works(self, pool: JobQueue) -> None:
         """The README reads a task by `ArqJob(task_id, queue.pool).info()`."""
         info = await ArqJob(await submit(pool, "note", 7), queue.pool).info()
         assert info
@@ -249,7 +248,7 @@ class TestGetTasks:
         }
 
     async def test_what_waits_what_runs_and_what_ended_failures_first(
-        self, client: httpx.AsyncClient, rows: Rows, pool: queue.JobQueue, quick: Settings
+        self, client: httpx.AsyncClient, rows: Rows, pool: JobQueue, quick: Settings
     ) -> None:
         superuser = await rows.superuser()
         await pool.set(job_key_prefix + "poison", b"not a job")

@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from app.core.worker.reliable import scheduled
+from app.core.worker.runtime.reliable import scheduled
 from tests.conftest import Services
 from tests.helper import Rows
-from tests.readme import blocks, copy_project
+from tests.support.readme import blocks, copy_project
 
 TITLE = "5.10 ARQ Job Queues"
 VISIT = """

@@ -9,10 +9,10 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from app.middleware.trusted_proxies import TrustedProxiesMiddleware
-from src.scripts.local.ports import free_port
+from dev.local.ports import free_port
 from tests.conftest import Services
 from tests.helper import API
-from tests.modules import run_module, wait_for
+from tests.support.modules import run_module, wait_for
 
 PROXIES = ("127.0.0.1", "::1", "10.0.0.0/8", "2001:db8:1::/48")
 FORGED = "198.51.100.66"

@@ -15,17 +15,17 @@ from sqlalchemy import select, text
 
 from app.core.config import Settings
 from app.core.db.token_blacklist import TokenBlacklist
+from app.core.queue.view import TaskState, TaskStatus, read_task
 from app.core.utils import queue
-from app.core.utils.queue_view import TaskState, TaskStatus, read_task
 from app.core.worker import functions
-from app.core.worker.context import TaskContext
-from app.core.worker.reliable import ReliableWorker, limited, scheduled
-from app.core.worker.retries import MAX_DEATHS, RetryPolicy, Task
+from app.core.worker.runtime.context import TaskContext
+from app.core.worker.runtime.reliable import ReliableWorker, limited, scheduled
+from app.core.worker.runtime.retries import MAX_DEATHS, RetryPolicy, Task
 from app.core.worker.settings import WorkerSettings
-from tests import readme
-from tests import tasks_worker as tasks
 from tests.conftest import Services
 from tests.helper import Rows
+from tests.support import readme
+from tests.support import tasks_worker as tasks
 
 HOUR = timedelta(hours=1)
 

@@ -15,17 +15,18 @@ import pytest
 from redis.asyncio import Redis
 
 from app.core.config import Settings
+from app.core.queue.jobs import JobQueue
+from app.core.queue.view import TaskState, TaskStatus, read_task
 from app.core.utils import queue
-from app.core.utils.queue_view import TaskState, TaskStatus, read_task
-from src.scripts.services import VALKEY_DURABLE, ValkeyServer
+from dev.services import VALKEY_DURABLE, ValkeyServer
 from tests.conftest import Services
 from tests.helper import Rows
-from tests.readme import ROOT
-from tests.tasks_worker import eventually
+from tests.support.readme import ROOT
+from tests.support.tasks_worker import eventually
 
 TASK_TIMEOUT_SECONDS = 1
 RESTART_SECONDS = TASK_TIMEOUT_SECONDS + 15
-WORKER = "tests.tasks_worker.WorkerSettings"
+WORKER = "tests.support.tasks_worker.WorkerSettings"
 
 StartWorker = Callable[..., "subprocess.Popen[bytes]"]
 
@@ -61,7 +62,7 @@ def start_worker(services: Services, log: Path) -> Iterator[StartWorker]:
 
 
 @pytest.fixture
-async def pool(services: Services, rows: Rows) -> AsyncIterator[queue.JobQueue]:
+async def pool(services: Services, rows: Rows) -> AsyncIterator[JobQueue]:
     async with queue.open_queue(services.settings()) as pool:
         yield pool
 
@@ -74,13 +75,13 @@ async def says(log: Path, line: str) -> bool:
     return line in text(log)
 
 
-async def submit(pool: queue.JobQueue, name: str, *args: Any) -> str:
+async def submit(pool: JobQueue, name: str, *args: Any) -> str:
     job = await pool.enqueue_job(name, *args)
     assert job
     return job.job_id
 
 
-async def finished(pool: queue.JobQueue, task_id: str, seconds: float = 10) -> TaskState:
+async def finished(pool: JobQueue, task_id: str, seconds: float = 10) -> TaskState:
     await eventually(lambda: pool.exists(f"arq:result:{task_id}"), seconds)
     state = await read_task(pool, task_id)
     assert state
@@ -88,7 +89,7 @@ async def finished(pool: queue.JobQueue, task_id: str, seconds: float = 10) -> T
 
 
 async def test_kill_9_at_random_moments_loses_nothing(
-    pool: queue.JobQueue, start_worker: StartWorker, redis: Redis, log: Path
+    pool: JobQueue, start_worker: StartWorker, redis: Redis, log: Path
 ) -> None:
     """Each of 500 tasks succeeds and has its result, at the latest `TASK_TIMEOUT_SECONDS` + 15 after the last kill."""
     ids = [await submit(pool, "note", number, 0.15) for number in range(500)]
@@ -120,7 +121,7 @@ async def test_kill_9_at_random_moments_loses_nothing(
 
 
 async def test_sigterm_finishes_what_is_short_and_hands_back_what_is_not(
-    pool: queue.JobQueue, start_worker: StartWorker, redis: Redis
+    pool: JobQueue, start_worker: StartWorker, redis: Redis
 ) -> None:
     """The task that is handed back runs at once in the next worker, and no try is spent."""
     first = start_worker(TASK_TIMEOUT_SECONDS="30")
@@ -202,7 +203,7 @@ async def test_a_worker_starts_and_stops_while_redis_is_away(
 
 
 async def test_the_readmes_worker_runs_and_can_be_checked(
-    services: Services, pool: queue.JobQueue, start_worker: StartWorker, redis: Redis
+    services: Services, pool: JobQueue, start_worker: StartWorker, redis: Redis
 ) -> None:
     worker_settings = "src.app.core.worker.settings.WorkerSettings"
     check = [sys.executable, "-m", "arq", "--check", worker_settings]

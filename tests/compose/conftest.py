@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from src.scripts.local.ports import free_port
-from tests.readme import ROOT
+from dev.local.ports import free_port
+from tests.support.readme import ROOT
 
 FILES = [*(path.name for path in ROOT.glob("docker-compose*.yml")), "Dockerfile", ".dockerignore", "default.conf"]
 FILES += ["gunicorn.conf.py", "pyproject.toml", "poetry.lock"]

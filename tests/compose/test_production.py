@@ -8,8 +8,8 @@ import pytest
 
 from tests.compose.conftest import Project
 from tests.helper import API
-from tests.load import load
-from tests.readme import ROOT, blocks
+from tests.support.load import load
+from tests.support.readme import ROOT, blocks
 
 pytestmark = pytest.mark.compose
 
@@ -75,7 +75,7 @@ async def test_a_deploy_under_load_loses_no_request(project: Project) -> None:
         load(f"{url(project)}{API}/users", callers=3) as reads,
         load(f"{url(project)}{API}/tasks/task?message=load", "POST", callers=1) as writes,
     ):
-        await asyncio.to_thread(project.run, "sh", "src/scripts/rolling_deploy.sh")
+        await asyncio.to_thread(project.run, "sh", "deploy/rolling_deploy.sh")
     after = set(project.containers("web"))
     print("\ndeploy: GET", reads.line(), "| POST", writes.line(), writes.failed)
     assert (len(after), before & after) == (2, set())

@@ -12,10 +12,10 @@ from app.api.rate_limiting import LimitedPaths, choose_rule, limit_request, limi
 from app.core.config import CryptSettings
 from app.core.db.database import Database, async_get_db, get_database
 from app.core.exceptions.http_exceptions import ForbiddenException, UnauthorizedException
+from app.core.limits.lockout import LoginLockout
 from app.core.resources import Resources
 from app.core.schemas import Id, Text
 from app.core.security import PasswordHasher, TokenClaims, TokenType, decode_token
-from app.core.utils.lockout import LoginLockout
 from app.core.utils.rate_limit import RateLimiter
 from app.crud.crud_rate_limit import RulePaths, TierRule, crud_rate_limits
 from app.crud.crud_tier import crud_tiers

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from arq import ArqRedis
 from redis.asyncio import Redis
 
+from app.core.cache.epoch import EpochLease
+from app.core.cache.store import AnswerCache, open_answer_cache
 from app.core.config import (
     CryptSettings,
     PostgresSettings,
@@ -18,8 +20,6 @@ from app.core.db.database import Database, open_database
 from app.core.security import PasswordHasher, open_password_hasher
 from app.core.settings_base import SettingsBase
 from app.core.utils.cache import open_cache
-from app.core.utils.cache_lease import EpochLease
-from app.core.utils.cache_store import AnswerCache, open_answer_cache
 from app.core.utils.queue import open_queue
 from app.core.utils.rate_limit import RateLimiter, open_rate_limiter
 

@@ -8,10 +8,11 @@ from typing import Any, Protocol
 from fastapi import APIRouter, FastAPI
 from starlette.types import ASGIApp
 
-from app.api.docs import DocsPaths, install_docs
+from app.api.docs.openapi import Application
+from app.api.docs.pages import DocsPaths, install_docs
 from app.api.errors import install_error_handlers
-from app.api.openapi import Application
 from app.api.usernames import literal_segments
+from app.core.cache.checks import check_cached_routes
 from app.core.config import (
     AppSettings,
     ClientSideCacheSettings,
@@ -23,7 +24,6 @@ from app.core.db.migrate import apply_migrations
 from app.core.logger import configure_logging
 from app.core.resources import open_resources
 from app.core.settings_base import SettingsBase
-from app.core.utils.cache_check import check_cached_routes
 from app.middleware.body_limit_middleware import BodyLimitMiddleware
 from app.middleware.client_cache_middleware import ClientCacheMiddleware
 from app.middleware.protection import protect

@@ -3,7 +3,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.core.utils.queue_view import TaskStatus
+from app.core.queue.view import TaskStatus
 
 
 class Job(BaseModel):

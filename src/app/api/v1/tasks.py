@@ -10,8 +10,8 @@ from app.api.dependencies import Crypt, OptionalUser, Superuser, TaskQueue, rate
 from app.api.responses import errors
 from app.core.config import RedisQueueSettings
 from app.core.exceptions.http_exceptions import NotFoundException, UnprocessableEntityException
+from app.core.queue.view import TaskState, read_recent, read_running, read_task
 from app.core.schemas import MAX_INT32, Text
-from app.core.utils.queue_view import TaskState, read_recent, read_running, read_task
 from app.crud.crud_users import StoredUser
 from app.schemas.job import Job, TaskOverview, TaskRead
 

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.core.config import PostgresSettings
 from app.core.db.database import create_engine, is_outage
-from app.core.utils.waiting import wait_for
+from app.core.waiting import wait_for
 
 ALEMBIC_INI = Path(__file__).resolve().parents[3] / "alembic.ini"
 MIGRATION_LOCK = 0x6661737461706931

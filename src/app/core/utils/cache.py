@@ -30,11 +30,11 @@ from fastapi import Request, Response
 from fastapi.concurrency import run_in_threadpool
 from redis.asyncio import Redis
 
+from app.core.cache import responses
+from app.core.cache.rules import CacheRule, ResourceType, create_rule
+from app.core.cache.store import AnswerCache, Entry
 from app.core.config import RedisCacheSettings
-from app.core.utils import cache_answers
-from app.core.utils.cache_rule import CacheRule, ResourceType, create_rule
-from app.core.utils.cache_store import AnswerCache, Entry
-from app.core.utils.redis import create_pool
+from app.core.redis import create_pool
 
 Endpoint = Callable[..., Any]
 TIMEOUT_SECONDS = 1.0
@@ -114,14 +114,14 @@ async def _serve(
     rule.refuse_on_get()
     found = await answers.find(rule.entry_key(values))
     if isinstance(found, Entry):
-        return cache_answers.from_entry(found, injected)
+        return responses.from_entry(found, injected)
     entry = None
     try:
-        response = await cache_answers.to_response(await call(), request, injected)
-        entry = cache_answers.entry_of(response, injected)
+        response = await responses.to_response(await call(), request, injected)
+        entry = responses.entry_of(response, injected)
     finally:
         if found and entry:
             await answers.store(found, entry, rule.expiration)
         elif found:
             await answers.give_up(found)
-    return cache_answers.mark(response, entry, "miss", injected)
+    return responses.mark(response, entry, "miss", injected)

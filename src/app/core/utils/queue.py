@@ -1,99 +1,14 @@
 """The queue of background tasks: `queue.pool.enqueue_job(...)` hands a task to the workers."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
-from typing import Any, NamedTuple
-from uuid import uuid4
-
-from arq import ArqRedis
-from arq.connections import RedisSettings
-from arq.constants import job_key_prefix, result_key_prefix
-from arq.jobs import Job, serialize_job
-from arq.utils import timestamp_ms, to_ms, to_unix_ms
-from redis.asyncio import BlockingConnectionPool
 
 from app.core.config import RedisQueueSettings
-from app.core.utils.queue_codec import dumps, loads
-from app.core.utils.redis import create_pool
-
-TIMEOUT_SECONDS = 1.0
-KEPT_UNTIL_RUN_MS = 10 * 365 * 24 * 3600 * 1000
-"""arq forgets a waiting task after a day; ours waits for a worker however long it takes."""
-
-_ENQUEUE = """
-if redis.call('EXISTS', KEYS[1], KEYS[2]) > 0 then return 0 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-redis.call('ZADD', KEYS[3], ARGV[3], ARGV[4])
-return 1
-"""
-
-
-class _Schedule(NamedTuple):
-    """When a task was submitted, when it is due, and for how long it may wait, in milliseconds."""
-
-    now: int
-    due: int
-    lifetime: int
-
-
-def _schedule(until: datetime | None, by: float | timedelta | None, expires: float | timedelta | None) -> _Schedule:
-    if until and by:
-        raise ValueError("use _defer_until or _defer_by, not both")
-    now = timestamp_ms()
-    due = to_unix_ms(until) if until else now + (to_ms(by) or 0)
-    return _Schedule(now, due, to_ms(expires) or due - now + KEPT_UNTIL_RUN_MS)
-
-
-class JobQueue(ArqRedis):
-    """arq's queue with its data restricted to plain values, and with a submission that is one atomic command."""
-
-    def __init__(self, connections: BlockingConnectionPool) -> None:
-        super().__init__(pool_or_conn=connections, job_serializer=dumps, job_deserializer=loads)
-
-    async def enqueue_job(
-        self,
-        function: str,
-        *args: Any,
-        _job_id: str | None = None,
-        _queue_name: str | None = None,
-        _defer_until: datetime | None = None,
-        _defer_by: float | timedelta | None = None,
-        _expires: float | timedelta | None = None,
-        _job_try: int | None = None,
-        **kwargs: Any,
-    ) -> Job | None:
-        """Submits a task; call it after the commit that the task relies on.
-
-        Returns None only if `_job_id` is given and a task with it waits, runs, or has a result. An error other than
-        `SerializationError` leaves open whether the task was stored: to try again safely, give it a `_job_id`.
-        """
-        queue_name, job_id = _queue_name or self.default_queue_name, _job_id or uuid4().hex
-        when = _schedule(_defer_until, _defer_by, _expires)
-        job = serialize_job(function, args, kwargs, _job_try, when.now, serializer=self.job_serializer)
-        keys = job_key_prefix + job_id, result_key_prefix + job_id, queue_name
-        command: Callable[..., Awaitable[int]] = self.execute_command
-        is_new = await command("EVAL", _ENQUEUE, len(keys), *keys, job, when.lifetime, when.due, job_id)
-        # Sent a second time after a broken connection the script finds its own entry: a fresh id is never taken.
-        if not is_new and _job_id:
-            return None
-        return Job(job_id, redis=self, _queue_name=queue_name, _deserializer=self.job_deserializer)
-
+from app.core.queue.jobs import TIMEOUT_SECONDS, JobQueue
+from app.core.redis import create_pool
 
 pool: JobQueue
 """The queue of the running application or worker; open between its start and its stop."""
-
-
-def redis_settings(settings: RedisQueueSettings) -> RedisSettings:
-    """How `arq --check` reaches the queue's Redis, in arq's terms."""
-    return RedisSettings(
-        host=settings.REDIS_QUEUE_HOST,
-        port=settings.REDIS_QUEUE_PORT,
-        password=settings.REDIS_QUEUE_PASSWORD or None,
-        database=settings.REDIS_QUEUE_DB,
-        ssl=settings.REDIS_QUEUE_SSL,
-        conn_retries=1,
-    )
 
 
 @asynccontextmanager

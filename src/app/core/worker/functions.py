@@ -4,7 +4,7 @@ import asyncio
 import logging
 
 from app.core.db.crud_token_blacklist import crud_token_blacklist
-from app.core.worker.context import TaskContext
+from app.core.worker.runtime.context import TaskContext
 
 logger = logging.getLogger(__name__)
 

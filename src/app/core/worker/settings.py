@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from app.core.config import settings
 from app.core.worker.functions import purge_token_blacklist, sample_background_task
-from app.core.worker.reliable import ReliableWorker, scheduled
+from app.core.worker.runtime.reliable import ReliableWorker, scheduled
 
 
 class WorkerSettings(ReliableWorker, settings=settings):

@@ -1,0 +1,146 @@
+"""Puts Poetry into `.tools` and the packages that poetry.lock names into `.venv`; does nothing if both are there.
+
+python dev/install.py      (Python 3.11 or newer, nothing else; pip's own configuration says where packages are)
+"""
+
+import fcntl
+import hashlib
+import platform
+import subprocess
+import sys
+import time
+from collections import deque
+from importlib.util import find_spec
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[1]
+TOOLS = PROJECT / ".tools"
+PIP = "pip==26.3"
+POETRY = ("poetry==2.5.1", "poetry-plugin-export==1.10.1")
+"""In an environment of their own: their dependencies are not the application's."""
+_PROGRESS_SECONDS = 5.0
+
+
+class InstallError(Exception):
+    """Why the installation failed, with the last lines of the tool that did."""
+
+
+def say(text: str) -> None:
+    print(f"install: {text}", flush=True)
+
+
+def run(command: list[str], what: str) -> None:
+    """Runs a tool with its output in the log and a sign of life now and then."""
+    said, packages = time.monotonic(), 0
+    recent: deque[str] = deque(maxlen=15)
+    with (
+        (TOOLS / "install.log").open("a", encoding="utf-8") as log,
+        subprocess.Popen(
+            command, cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process,
+    ):
+        for line in process.stdout or ():
+            log.write(line)
+            recent.extend([line] if "WARNING" not in line else [])
+            packages += line.startswith("Collecting ")
+            if time.monotonic() > said + _PROGRESS_SECONDS:
+                said = time.monotonic()
+                say(f"  ... {packages} packages found")
+    if process.returncode:
+        raise InstallError(f"{what} failed, the end of {TOOLS / 'install.log'} is\n{''.join(recent)}".rstrip())
+
+
+class Environment:
+    """A virtual environment with a stamp that tells what was installed into it last."""
+
+    def __init__(self, folder: Path, content: str) -> None:
+        self.python = folder / "bin" / "python"
+        self._folder = folder
+        self._stamp = folder / "installed"
+        self._content = f"{content}, Python {platform.python_version()}\n"
+
+    def is_current(self) -> bool:
+        return self.python.exists() and self._stamp.exists() and self._stamp.read_text() == self._content
+
+    def create(self) -> subprocess.Popen[bytes]:
+        """Begins to make it, anew if it is for another Python."""
+        configuration = self._folder / "pyvenv.cfg"
+        self._stamp.unlink(missing_ok=True)
+        if configuration.exists() and f"version = {platform.python_version()}\n" in configuration.read_text():
+            command = ["-c", ""]
+        else:
+            command = ["-m", "venv", "--clear", str(self._folder)]
+        return subprocess.Popen([sys.executable, *command], stdin=subprocess.DEVNULL)
+
+    def finish(self) -> None:
+        self._stamp.write_text(self._content)
+
+
+def wait_for(creation: subprocess.Popen[bytes]) -> None:
+    """Raises `InstallError` if the environment could not be made."""
+    if creation.wait():
+        raise InstallError("this Python cannot make virtual environments, its own words are above")
+
+
+def install_tools(tools: Environment) -> list[str]:
+    """Poetry and a pip that installs twice as fast as Python's own; returns the command line of that pip."""
+    pip = [str(tools.python), "-m", "pip", "--no-input", "--disable-pip-version-check"]
+    if not tools.is_current():
+        say("Poetry, once for this checkout")
+        wait_for(tools.create())
+        run([*pip, "install", PIP], "installing pip")
+        run([*pip, "install", "--no-compile", *POETRY], "installing Poetry")
+        tools.finish()
+    return pip
+
+
+def install_packages(environment: Environment, tools: Environment, pip: list[str]) -> None:
+    """What the lock says, each file checked against the lock's hashes."""
+    say("the packages of poetry.lock")
+    requirements = str(TOOLS / "requirements.txt")
+    poetry = [str(tools.python), "-m", "poetry", "--no-interaction", "export"]
+    run([*poetry, "--with", "dev", "--output", requirements], "reading poetry.lock")
+    target = ["--python", str(environment.python), "install", "--no-deps", "--require-hashes", "--no-compile"]
+    run([*pip, *target, "--requirement", requirements], "installing the packages of poetry.lock")
+    # On all cores, unlike pip; some packages carry templates that do not compile.
+    compile_all = [str(environment.python), "-m", "compileall", "-q", "-j", "0", str(environment.python.parents[1])]
+    subprocess.run(compile_all, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    environment.finish()
+
+
+def install() -> None:
+    """Raises `InstallError`."""
+    if find_spec("venv") is None or find_spec("ensurepip") is None:
+        raise InstallError("this Python lacks the module venv (Debian and Ubuntu: `apt install python3-venv`)")
+    lock_digest = hashlib.sha256((PROJECT / "poetry.lock").read_bytes()).hexdigest()
+    environment = Environment(PROJECT / ".venv", lock_digest)
+    tools = Environment(TOOLS / "poetry", " ".join((PIP, *POETRY)))
+    TOOLS.mkdir(exist_ok=True)
+    with (TOOLS / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if environment.is_current() and tools.is_current():
+            return
+        begin = time.monotonic()
+        (TOOLS / "install.log").unlink(missing_ok=True)
+        creation = environment.create()  # beside the tools, which take as long
+        pip = install_tools(tools)
+        wait_for(creation)
+        install_packages(environment, tools, pip)
+        say(f"done in {time.monotonic() - begin:.0f} s")
+
+
+def main() -> int:
+    """Returns the exit status."""
+    try:
+        install()
+    except (InstallError, OSError) as error:
+        print(f"install: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("install: interrupted, the next call goes on from here", file=sys.stderr)
+    else:
+        return 0
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,39 @@
+"""Ctrl-C and SIGTERM for the local runner: noted at once, obeyed at the next safe point."""
+
+import os
+import signal
+import time
+from types import FrameType
+
+from dev.local.processes import descendants, send
+
+_SECOND_AFTER_SECONDS = 0.5
+
+
+class StopRequested(Exception):  # noqa: N818 - not an error
+    """The user wants the run to end."""
+
+
+class StopSignals:
+    """`requested` is true after the first signal; a second Ctrl-C kills everything on the spot."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._at = 0.0
+        ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN  # nohup
+        for number in (signal.SIGINT, signal.SIGTERM, *([] if ignored else [signal.SIGHUP])):
+            signal.signal(number, self._note)
+
+    def check(self) -> None:
+        """Raises `StopRequested` after a signal."""
+        if self.requested:
+            raise StopRequested
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        # One request may come twice: to the whole group, and handed on by make.
+        if self.requested and number == signal.SIGINT and time.monotonic() > self._at + _SECOND_AFTER_SECONDS:
+            send(signal.SIGKILL, descendants(os.getpid()))
+            os._exit(1)
+        if not self.requested:
+            self.requested = True
+            self._at = time.monotonic()

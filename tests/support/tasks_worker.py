@@ -1,0 +1,80 @@
+"""A worker with tasks that misbehave: `arq tests.support.tasks_worker.WorkerSettings` starts it as a process."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, ClassVar
+
+from arq.cron import CronJob
+from arq.worker import Function, Worker, create_worker
+
+from app.core.config import RedisQueueSettings, settings
+from app.core.worker.runtime.context import TaskContext
+from app.core.worker.runtime.reliable import ReliableWorker
+from app.core.worker.runtime.retries import Task
+
+
+async def note(ctx: TaskContext, number: int, seconds: float = 0.0) -> int:
+    """Leaves a trace of each start and of each end."""
+    await ctx.cache.incr(f"started:{number}")
+    await asyncio.sleep(seconds)
+    await ctx.cache.incr(f"ended:{number}")
+    return number
+
+
+async def fail(ctx: TaskContext, times: int) -> str:
+    if ctx.job_try <= times:
+        raise ValueError(f"boom {ctx.job_try}")
+    return "recovered"
+
+
+async def hang(ctx: TaskContext) -> None:
+    await asyncio.sleep(60)
+
+
+async def leave(ctx: TaskContext) -> None:
+    sys.exit(3)
+
+
+async def cancel_itself(ctx: TaskContext) -> None:
+    raise asyncio.CancelledError
+
+
+async def return_anything(ctx: TaskContext) -> object:
+    return object()
+
+
+class WorkerSettings(ReliableWorker, settings=settings):
+    functions: ClassVar = [note, fail, hang, leave, cancel_itself, return_anything]
+    job_completion_wait = 1
+
+
+@asynccontextmanager
+async def burst_worker(
+    settings: RedisQueueSettings, tasks: Sequence[Task | Function], schedules: Sequence[CronJob] = (), **options: Any
+) -> AsyncIterator[Worker]:
+    """A worker in this process that stops when the queue is empty."""
+
+    class Burst(ReliableWorker, settings=settings):
+        functions: ClassVar = list(tasks)
+        cron_jobs: ClassVar = list(schedules)
+
+    worker = create_worker(dict(vars(Burst)), burst=True, handle_signals=False, **options)
+    try:
+        yield worker
+    finally:
+        await worker.close()
+
+
+async def run_tasks(settings: RedisQueueSettings, *tasks: Task) -> None:
+    """Runs all that waits."""
+    async with burst_worker(settings, tasks) as worker:
+        await worker.async_run()
+
+
+async def eventually(condition: Callable[[], Awaitable[object]], seconds: float = 10.0) -> None:
+    """Waits until the condition holds."""
+    async with asyncio.timeout(seconds):
+        while not await condition():  # noqa: ASYNC110 - it becomes true in another process
+            await asyncio.sleep(0.02)
