@@ -25,7 +25,7 @@ from app.schemas.tier import TierRead
 oauth2_scheme = OAuth2PasswordBearer(tokenUrl="/api/v1/login", auto_error=False)
 
 Session = Annotated[AsyncSession, Depends(async_get_db, scope="function")]
-Reads = Annotated[Database, Depends(get_database)]
+Db = Annotated[Database, Depends(get_database)]
 BearerToken = Annotated[str | None, Depends(oauth2_scheme)]
 
 PathUsername = Annotated[Text, Path(description="a user's username")]
@@ -76,7 +76,7 @@ class Caller:
     claims: TokenClaims
 
 
-async def get_optional_caller(request: Request, token: BearerToken, database: Reads, settings: Crypt) -> Caller | None:
+async def get_optional_caller(request: Request, token: BearerToken, database: Db, settings: Crypt) -> Caller | None:
     """None without a token or with a bad one; a database that cannot be asked is an error, not an anonymous caller."""
     claims = decode_token(token, TokenType.ACCESS, settings) if token else None
     if claims is None:
@@ -135,11 +135,11 @@ async def rate_limiter(request: Request, paths: LimitedPaths, user: OptionalUser
     await limit_request(request, paths, user.id if user else None, choose_rule(rules, paths))
 
 
-async def get_path_user(username: PathUsername, database: Reads) -> StoredUser:
+async def get_path_user(username: PathUsername, database: Db) -> StoredUser:
     return await crud_users.read(database, username)
 
 
-async def get_self_user(username: PathUsername, current_user: CurrentUser, database: Reads) -> StoredUser:
+async def get_self_user(username: PathUsername, current_user: CurrentUser, database: Db) -> StoredUser:
     """The path's user, who must be the caller: nobody else may act for a user, a superuser neither."""
     if username == current_user.username:
         return current_user
@@ -147,7 +147,7 @@ async def get_self_user(username: PathUsername, current_user: CurrentUser, datab
     raise ForbiddenException("Request forbidden -- authorization will not help")
 
 
-async def get_path_tier(tier_name: PathTierName, database: Reads) -> TierRead:
+async def get_path_tier(tier_name: PathTierName, database: Db) -> TierRead:
     return await crud_tiers.read(database, tier_name)
 
 

@@ -8,7 +8,7 @@ from app.crud.crud_base import CRUDBase
 from app.crud.helper import Listed, Listing, Parent, Window, columns, visible
 from app.models.post import Post
 from app.models.user import User
-from app.schemas.post import PostCreateInternal, PostDelete, PostRead, PostUpdate, PostUpdateInternal
+from app.schemas.post import PostCreateInternal, PostRead, PostUpdate
 
 _AUTHOR = select(User.id).where(User.username == bindparam("username"), visible(User))
 _BY_AUTHOR = (
@@ -20,10 +20,8 @@ _BY_AUTHOR = (
 _LISTING = Listing(Post, PostRead, parent=Parent(_AUTHOR, Post.created_by_user_id, "User"), newest_first=True)
 
 
-class CRUDPost(CRUDBase[Post, PostCreateInternal, PostUpdate, PostUpdateInternal, PostDelete, PostRead]):
+class CRUDPost(CRUDBase[Post, PostCreateInternal, PostUpdate, PostRead]):
     """Posts that are not softly deleted, unless a method says otherwise."""
-
-    entity = "Post"
 
     async def read(self, database: Database, username: str, post_id: int) -> PostRead:
         row = await database.fetch_one(_BY_AUTHOR, {"username": username, "id": post_id})

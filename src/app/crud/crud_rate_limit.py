@@ -10,13 +10,7 @@ from app.crud.crud_base import CRUDBase
 from app.crud.helper import Listed, Listing, Parent, Window, columns
 from app.models.rate_limit import RateLimit
 from app.models.tier import Tier
-from app.schemas.rate_limit import (
-    RateLimitCreateInternal,
-    RateLimitDelete,
-    RateLimitRead,
-    RateLimitUpdate,
-    RateLimitUpdateInternal,
-)
+from app.schemas.rate_limit import RateLimitCreateInternal, RateLimitRead, RateLimitUpdate
 
 RULE_COLUMNS = (RateLimit.path, RateLimit.limit, RateLimit.period)
 """Those of `TierRule`."""
@@ -53,14 +47,8 @@ class TierRule:
     period: int
 
 
-class CRUDRateLimit(
-    CRUDBase[
-        RateLimit, RateLimitCreateInternal, RateLimitUpdate, RateLimitUpdateInternal, RateLimitDelete, RateLimitRead
-    ]
-):
+class CRUDRateLimit(CRUDBase[RateLimit, RateLimitCreateInternal, RateLimitUpdate, RateLimitRead]):
     """How often a tier's users may call a path."""
-
-    entity = "Rate Limit"
 
     async def read(self, database: Database, tier_name: str, rate_limit_id: int) -> RateLimitRead:
         row = await database.fetch_one(_BY_TIER, {"tier_name": tier_name, "id": rate_limit_id})

@@ -7,16 +7,14 @@ from app.core.exceptions.data_exceptions import RowNotFoundError
 from app.crud.crud_base import CRUDBase
 from app.crud.helper import Listed, Listing, Window, columns
 from app.models.tier import Tier
-from app.schemas.tier import TierCreateInternal, TierDelete, TierRead, TierUpdate, TierUpdateInternal
+from app.schemas.tier import TierCreateInternal, TierRead, TierUpdate
 
 _BY_NAME = select(*columns(Tier, TierRead)).where(Tier.name == bindparam("name"))
 _LISTING = Listing(Tier, TierRead)
 
 
-class CRUDTier(CRUDBase[Tier, TierCreateInternal, TierUpdate, TierUpdateInternal, TierDelete, TierRead]):
+class CRUDTier(CRUDBase[Tier, TierCreateInternal, TierUpdate, TierRead]):
     """The categories of users."""
-
-    entity = "Tier"
 
     async def read(self, database: Database, name: str) -> TierRead:
         row = await database.fetch_one(_BY_NAME, {"name": name})

@@ -17,14 +17,7 @@ from app.crud.helper import Listed, Listing, Window, columns, visible
 from app.models.rate_limit import RateLimit
 from app.models.tier import Tier
 from app.models.user import User
-from app.schemas.user import (
-    UserCreateInternal,
-    UserDelete,
-    UserRead,
-    UserReadWithTier,
-    UserUpdate,
-    UserUpdateInternal,
-)
+from app.schemas.user import UserCreateInternal, UserRead, UserReadWithTier, UserUpdate
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +67,8 @@ def _stored(row: Row[Any]) -> StoredUser:
     return StoredUser(*row[: len(_COLUMNS)])
 
 
-class CRUDUser(CRUDBase[User, UserCreateInternal, UserUpdate, UserUpdateInternal, UserDelete, UserRead]):
+class CRUDUser(CRUDBase[User, UserCreateInternal, UserUpdate, UserRead]):
     """Users that are not softly deleted, unless a method says otherwise."""
-
-    entity = "User"
 
     async def read(self, database: Database, username: str) -> StoredUser:
         row = await database.fetch_one(_BY_USERNAME, {"username": username})

@@ -41,12 +41,3 @@ class PostUpdate(StrictInput):
     title: Title = omitted()
     text: Body = omitted()
     media_url: HttpUrlText | None = omitted()
-
-
-class PostUpdateInternal(PostUpdate):
-    updated_at: datetime
-
-
-class PostDelete(BaseModel):
-    is_deleted: bool
-    deleted_at: datetime

@@ -1,4 +1,3 @@
-from datetime import datetime
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -67,14 +66,6 @@ class RateLimitUpdate(StrictInput):
     limit: PositiveInt32 = omitted()
     period: PositiveInt32 = omitted()
     name: RuleName = omitted()
-
-
-class RateLimitUpdateInternal(RateLimitUpdate):
-    updated_at: datetime
-
-
-class RateLimitDelete(BaseModel):
-    pass
 
 
 class UserReadWithRateLimits(UserRead):

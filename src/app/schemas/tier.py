@@ -39,11 +39,3 @@ class TierRead(BaseModel):
 
 class TierUpdate(StrictInput):
     name: TierName = omitted()
-
-
-class TierUpdateInternal(TierUpdate):
-    updated_at: datetime
-
-
-class TierDelete(BaseModel):
-    pass

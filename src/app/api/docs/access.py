@@ -8,7 +8,7 @@ from fastapi import Depends, Request
 from fastapi.security.utils import get_authorization_scheme_param
 
 from app.api.authentication import Passwords
-from app.api.dependencies import BearerToken, OptionalUser, Reads
+from app.api.dependencies import BearerToken, Db, OptionalUser
 from app.core.exceptions.http_exceptions import ForbiddenException, UnauthorizedException
 from app.crud.crud_users import StoredUser
 
@@ -27,9 +27,9 @@ def _basic_credentials(request: Request) -> tuple[str, str] | None:
     return (username, password) if colon else None
 
 
-async def _prompted_user(request: Request, reads: Reads, passwords: Passwords) -> StoredUser | None:
+async def _prompted_user(request: Request, db: Db, passwords: Passwords) -> StoredUser | None:
     given = _basic_credentials(request)
-    found = await passwords.credentials(reads, *given) if given else None
+    found = await passwords.credentials(db, *given) if given else None
     return found.user if found else None
 
 

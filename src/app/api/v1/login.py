@@ -6,7 +6,7 @@ from fastapi import APIRouter, Cookie, Depends, Response
 from fastapi.security import OAuth2PasswordRequestForm
 
 from app.api.authentication import Passwords
-from app.api.dependencies import Crypt, Reads, Session
+from app.api.dependencies import Crypt, Db, Session
 from app.api.responses import errors
 from app.core.config import CryptSettings
 from app.core.db.crud_token_blacklist import crud_token_blacklist
@@ -38,9 +38,9 @@ def issue_tokens(response: Response, subject: UUID, family: str, settings: Crypt
 
 @router.post("/login", responses=errors(401, 429))
 async def login_for_access_token(
-    response: Response, form: LoginForm, reads: Reads, passwords: Passwords, settings: Crypt
+    response: Response, form: LoginForm, db: Db, passwords: Passwords, settings: Crypt
 ) -> Token:
-    credentials = await passwords.credentials(reads, form.username, form.password)
+    credentials = await passwords.credentials(db, form.username, form.password)
     if credentials is None:
         raise UnauthorizedException("Wrong username, email or password.")
     return issue_tokens(response, credentials.user.uuid, new_family(credentials.hashed_password), settings)
@@ -48,21 +48,21 @@ async def login_for_access_token(
 
 @router.post("/refresh", responses=errors(401))
 async def refresh_access_token(
-    response: Response, db: Session, reads: Reads, settings: Crypt, refresh_token: RefreshTokenCookie = None
+    response: Response, session: Session, db: Db, settings: Crypt, refresh_token: RefreshTokenCookie = None
 ) -> Token:
     if refresh_token is None:
         raise UnauthorizedException("Refresh token missing.")
     claims = decode_token(refresh_token, TokenType.REFRESH, settings)
-    user = await crud_users.read_by_session(reads, claims) if claims else None
+    user = await crud_users.read_by_session(db, claims) if claims else None
     if claims is None or user is None:
         raise UnauthorizedException("Invalid refresh token.")
-    since_first_use = await crud_token_blacklist.retire(db, claims)
+    since_first_use = await crud_token_blacklist.retire(session, claims)
     stolen = since_first_use is not None and since_first_use > timedelta(
         seconds=settings.REFRESH_TOKEN_REUSE_GRACE_SECONDS
     )
     if stolen:
-        await crud_token_blacklist.end_family(db, claims.family, settings, claims)
-    await db.commit()
+        await crud_token_blacklist.end_family(session, claims.family, settings, claims)
+    await session.commit()
     if stolen:
         raise UnauthorizedException("Invalid refresh token.")
     return issue_tokens(response, user.uuid, claims.family, settings)

@@ -13,7 +13,11 @@ router = APIRouter(tags=["login"])
 
 @router.post("/logout", responses=errors(401))
 async def logout(
-    response: Response, caller: CurrentCaller, db: Session, settings: Crypt, refresh_token: RefreshTokenCookie = None
+    response: Response,
+    caller: CurrentCaller,
+    session: Session,
+    settings: Crypt,
+    refresh_token: RefreshTokenCookie = None,
 ) -> Message:
     if refresh_token is None:
         raise UnauthorizedException("Refresh token not found")
@@ -21,8 +25,8 @@ async def logout(
     if claims is None or claims.subject != caller.user.uuid:
         raise UnauthorizedException("Invalid token.")
     for family in {caller.claims.family, claims.family}:
-        await crud_token_blacklist.end_family(db, family, settings, claims)
-    await db.commit()
+        await crud_token_blacklist.end_family(session, family, settings, claims)
+    await session.commit()
     response.delete_cookie(
         REFRESH_TOKEN_COOKIE,
         httponly=True,

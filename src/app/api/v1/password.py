@@ -1,7 +1,7 @@
 from fastapi import APIRouter, Response
 
 from app.api.authentication import Passwords
-from app.api.dependencies import Crypt, Hasher, Reads, SelfUser, Session
+from app.api.dependencies import Crypt, Db, Hasher, SelfUser, Session
 from app.api.responses import errors
 from app.api.v1.login import issue_tokens
 from app.core.exceptions.http_exceptions import UnprocessableEntityException
@@ -18,18 +18,18 @@ async def patch_password(
     response: Response,
     user: SelfUser,
     values: PasswordUpdate,
-    reads: Reads,
-    db: Session,
+    db: Db,
+    session: Session,
     passwords: Passwords,
     hasher: Hasher,
     settings: Crypt,
 ) -> Token:
     """Ends every session of the user, and answers with a new one for the caller."""
-    old = await crud_users.read_password_hash(reads, user)
+    old = await crud_users.read_password_hash(db, user)
     matches = await passwords.matches(str(user.uuid), values.current_password, old)
     if old is None or not matches:
         raise UnprocessableEntityException("The current password is wrong.")
     new = await hasher.hash(values.new_password)
-    if not await crud_users.replace_password_hash(db, user, old, new):
+    if not await crud_users.replace_password_hash(session, user, old, new):
         raise UnprocessableEntityException("The current password is wrong.")
     return issue_tokens(response, user.uuid, new_family(new), settings)

@@ -2,7 +2,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
 
-from app.api.dependencies import Reads, Session, Superuser
+from app.api.dependencies import Db, Superuser
 from app.api.paginated import CursorListResponse, PageWindow, PaginatedListResponse, list_response
 from app.api.responses import errors
 from app.core.schemas import Message, Text
@@ -16,28 +16,28 @@ TierNameInPath = Annotated[Text, Path(alias="name")]
 
 
 @router.post("/tier", status_code=201, responses=errors(401, 403))
-async def write_tier(superuser: Superuser, values: TierCreate, db: Session) -> TierRead:
+async def write_tier(superuser: Superuser, values: TierCreate, db: Db) -> TierRead:
     return await crud_tiers.add(db, TierCreateInternal(**values.model_dump()), TierRead)
 
 
 @router.get("/tiers", response_model=PaginatedListResponse[TierRead] | CursorListResponse[TierRead])
-async def read_tiers(request: Request, reads: Reads, window: PageWindow) -> dict[str, Any]:
-    return list_response(request, window, await crud_tiers.read_page(reads, window))
+async def read_tiers(request: Request, db: Db, window: PageWindow) -> dict[str, Any]:
+    return list_response(request, window, await crud_tiers.read_page(db, window))
 
 
 @router.get("/tier/{name}", responses=errors(404))
-async def read_tier(name: TierNameInPath, reads: Reads) -> TierRead:
-    return await crud_tiers.read(reads, name)
+async def read_tier(name: TierNameInPath, db: Db) -> TierRead:
+    return await crud_tiers.read(db, name)
 
 
 @router.patch("/tier/{name}", responses=errors(401, 403, 404))
-async def patch_tier(superuser: Superuser, name: TierNameInPath, values: TierUpdate, db: Session) -> Message:
+async def patch_tier(superuser: Superuser, name: TierNameInPath, values: TierUpdate, db: Db) -> Message:
     await crud_tiers.change(db, values, name=name)
     return Message(message="Tier updated")
 
 
 @router.delete("/tier/{name}", responses=errors(401, 403, 404))
 @cache("tier", resource_id_name="name", pattern_to_invalidate_extra=["user:*", "users:*"])
-async def erase_tier(request: Request, superuser: Superuser, name: TierNameInPath, db: Session) -> Message:
-    await crud_tiers.remove(db, name=name)
+async def erase_tier(request: Request, superuser: Superuser, name: TierNameInPath, db: Db) -> Message:
+    await crud_tiers.hard_delete(db, name=name)
     return Message(message="Tier deleted")

@@ -4,12 +4,11 @@ from fastapi import APIRouter, Request
 
 from app.api.dependencies import (
     CurrentUser,
+    Db,
     Hasher,
     PathUser,
     PathUsername,
-    Reads,
     SelfUser,
-    Session,
     Superuser,
 )
 from app.api.paginated import CursorListResponse, PageWindow, PaginatedListResponse, list_response
@@ -44,19 +43,19 @@ async def read_users_me(current_user: CurrentUser) -> StoredUser:
 
 @router.get("/user/{username}", response_model=UserRead, responses=errors(404))
 @cache("user", resource_id_name="username")
-async def read_user(request: Request, username: PathUsername, reads: Reads) -> StoredUser:
-    return await crud_users.read(reads, username)
+async def read_user(request: Request, username: PathUsername, db: Db) -> StoredUser:
+    return await crud_users.read(db, username)
 
 
 @router.get("/users", response_model=PaginatedListResponse[UserRead] | CursorListResponse[UserRead])
 @cache("users", resource_id_name="window", expiration=60)
-async def read_users(request: Request, reads: Reads, window: PageWindow) -> dict[str, Any]:
-    return list_response(request, window, await crud_users.read_page(reads, window))
+async def read_users(request: Request, db: Db, window: PageWindow) -> dict[str, Any]:
+    return list_response(request, window, await crud_users.read_page(db, window))
 
 
 @router.post("/user", status_code=201)
 @cache("user", resource_id_name="values.username", pattern_to_invalidate_extra=["users:*"])
-async def write_user(request: Request, values: UserCreate, db: Session, hasher: Hasher) -> UserRead:
+async def write_user(request: Request, values: UserCreate, db: Db, hasher: Hasher) -> UserRead:
     refuse_reserved(request, values.username)
     hashed_password = await hasher.hash(values.password)
     user = UserCreateInternal(**values.model_dump(exclude={"password"}), hashed_password=hashed_password)
@@ -70,39 +69,37 @@ async def write_user(request: Request, values: UserCreate, db: Session, hasher: 
     to_invalidate_extra={"user": "{values.username}"},
     pattern_to_invalidate_extra=[*_OF_AUTHOR, *_OF_NEW_NAME],
 )
-async def patch_user(
-    request: Request, username: PathUsername, user: SelfUser, values: UserUpdate, db: Session
-) -> Message:
+async def patch_user(request: Request, username: PathUsername, user: SelfUser, values: UserUpdate, db: Db) -> Message:
     if values.username:
         refuse_reserved(request, values.username)
-    await crud_users.change(db, values, id=user.id, is_deleted=False)
+    await crud_users.change(db, values, id=user.id)
     return Message(message="User updated")
 
 
 @router.delete("/user/{username}", responses=errors(401, 403, 404))
 @cache("user", resource_id_name="username", pattern_to_invalidate_extra=_OF_AUTHOR)
-async def erase_user(request: Request, username: PathUsername, user: SelfUser, db: Session) -> Message:
-    await crud_users.hide(db, id=user.id)
+async def erase_user(request: Request, username: PathUsername, user: SelfUser, db: Db) -> Message:
+    await crud_users.soft_delete(db, id=user.id)
     return Message(message="User deleted")
 
 
 @router.delete("/db_user/{username}", responses=errors(401, 403, 404))
 @cache("user", resource_id_name="username", pattern_to_invalidate_extra=_OF_AUTHOR)
-async def erase_db_user(request: Request, username: PathUsername, superuser: Superuser, db: Session) -> Message:
-    await crud_users.remove(db, username=username)
+async def erase_db_user(request: Request, username: PathUsername, superuser: Superuser, db: Db) -> Message:
+    await crud_users.hard_delete(db, username=username)
     return Message(message="User deleted from the database")
 
 
 @router.get("/user/{username}/rate_limits", response_model=UserReadWithRateLimits, responses=errors(401, 403, 404))
-async def read_user_rate_limits(superuser: Superuser, user: PathUser, reads: Reads) -> UserReadWithRateLimits:
-    rules = await crud_rate_limits.read_all_of_tier(reads, user.tier_id) if user.tier_id else []
+async def read_user_rate_limits(superuser: Superuser, user: PathUser, db: Db) -> UserReadWithRateLimits:
+    rules = await crud_rate_limits.read_all_of_tier(db, user.tier_id) if user.tier_id else []
     public = UserRead.model_validate(user)
     return UserReadWithRateLimits(**public.model_dump(), tier_rate_limits=rules)
 
 
 @router.get("/user/{username}/tier", responses=errors(404))
-async def read_user_tier(username: PathUsername, reads: Reads) -> UserReadWithTier | None:
-    return await crud_users.read_with_tier(reads, username)
+async def read_user_tier(username: PathUsername, db: Db) -> UserReadWithTier | None:
+    return await crud_users.read_with_tier(db, username)
 
 
 @router.patch("/user/{username}/tier", responses=errors(401, 403, 404))
@@ -113,7 +110,7 @@ async def patch_user_tier(
     superuser: Superuser,
     user: PathUser,
     values: UserTierUpdate,
-    db: Session,
+    db: Db,
 ) -> Message:
-    await crud_users.change(db, values, id=user.id, is_deleted=False)
+    await crud_users.change(db, values, id=user.id)
     return Message(message=f"User {user.name} Tier updated")
