@@ -6,12 +6,13 @@ import hmac
 from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Depends, Query, Request
-from fastcrud import PaginatedListResponse, compute_offset, paginated_response
+from fastcrud import PaginatedListResponse as FastCRUDListResponse
+from fastcrud import compute_offset, paginated_response
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.core.config import CryptSettings
 from app.core.exceptions.http_exceptions import UnprocessableEntityException
-from app.core.schemas import MAX_INT32
+from app.core.schemas import MAX_INT32, HasMore, ItemsPerPage, PageNumber, TotalCount
 from app.crud.helper import CursorWindow, Listed, OffsetWindow, Window
 
 __all__ = [
@@ -24,18 +25,34 @@ __all__ = [
 ]
 
 Schema = TypeVar("Schema", bound=BaseModel)
+EXAMPLE_CURSOR = "AAAAAAAAAAp2Y5gpcNEr8u2WqvRy0YpA"
 _SIGNATURE_BYTES = 16
 _ID_BYTES = 8
 
 
+class PaginatedListResponse(FastCRUDListResponse[Schema], Generic[Schema]):
+    """A page of a list, with the number of all items."""
+
+    data: Annotated[list[Schema], Field(description="The items of the page.")]
+    total_count: TotalCount
+    has_more: HasMore
+    page: Annotated[PageNumber | None, Field(description="The number of the page, from 1.", examples=[1])] = None
+    items_per_page: Annotated[
+        ItemsPerPage | None, Field(description="The largest number of items on a page.", examples=[10])
+    ] = None
+
+
 class CursorListResponse(BaseModel, Generic[Schema]):
-    """A window of a list; `next_cursor` leads to the next one, at the same cost however far."""
+    """A part of a list. Reading the next part takes the same time anywhere in the list."""
 
     model_config = ConfigDict(extra="forbid")
 
-    data: list[Schema]
-    next_cursor: Annotated[str | None, Field(description="null at the end of the list")]
-    has_more: bool
+    data: Annotated[list[Schema], Field(description="The items of this part.")]
+    next_cursor: Annotated[
+        str | None,
+        Field(description="The `cursor` of the next part; `null` at the end of the list.", examples=[EXAMPLE_CURSOR]),
+    ]
+    has_more: HasMore
 
 
 def _signature(request: Request, position: bytes) -> bytes:
@@ -63,10 +80,31 @@ def _decode_cursor(request: Request, cursor: str) -> int:
 
 async def _page_window(
     request: Request,
-    page: Annotated[int | None, Query(ge=1, le=MAX_INT32, description="counted from 1 (default 1)")] = None,
-    items_per_page: Annotated[int | None, Query(ge=1, le=100, description="default 10")] = None,
-    limit: Annotated[int | None, Query(ge=1, le=100, description="switches to cursors; default 10")] = None,
-    cursor: Annotated[str | None, Query(max_length=100, description="`next_cursor` of the window before")] = None,
+    page: Annotated[
+        int | None,
+        Query(ge=1, le=MAX_INT32, description="The number of the page, from 1. Default: 1.", examples=[1]),
+    ] = None,
+    items_per_page: Annotated[
+        int | None,
+        Query(ge=1, le=100, description="The largest number of items on a page. Default: 10.", examples=[10]),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        Query(
+            ge=1,
+            le=100,
+            description="Read by cursor instead of by page: the largest number of items. Default: 10.",
+            examples=[20],
+        ),
+    ] = None,
+    cursor: Annotated[
+        str | None,
+        Query(
+            max_length=100,
+            description="The `next_cursor` of the previous response, for the next items.",
+            examples=[EXAMPLE_CURSOR],
+        ),
+    ] = None,
 ) -> Window:
     if limit is None and cursor is None:
         return OffsetWindow(page=page or 1, items_per_page=items_per_page or 10)

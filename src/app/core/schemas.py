@@ -1,11 +1,13 @@
 """Field types and models that many schemas share."""
 
+from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, HttpUrl, TypeAdapter, WithJsonSchema
 
 MAX_INT32 = 2**31 - 1
 MAX_URL_LENGTH = 2083
+EXAMPLE_TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIwMTkzNWYwYSJ9.c2lnbmF0dXJl"  # noqa: S105 - it opens nothing
 
 _http_url: TypeAdapter[HttpUrl] = TypeAdapter(HttpUrl)
 
@@ -36,6 +38,11 @@ HttpUrlText = Annotated[
 
 Id = Annotated[int, Field(ge=1, le=MAX_INT32)]
 PositiveInt32 = Annotated[int, Field(ge=1, le=MAX_INT32)]
+TotalCount = Annotated[int, Field(description="The number of items in the whole list.", examples=[1])]
+HasMore = Annotated[bool, Field(description="Whether the list continues after this page.", examples=[False])]
+PageNumber = Annotated[int, Field(description="The number of the page, from 1.", examples=[1])]
+ItemsPerPage = Annotated[int, Field(description="The largest number of items on a page.", examples=[10])]
+CreatedAt = Annotated[datetime, Field(description="The time of creation, in UTC.", examples=["2026-01-01T12:00:00Z"])]
 
 
 def omitted() -> Any:
@@ -53,46 +60,69 @@ class StrictInput(BaseModel):
 
 
 class Message(BaseModel):
-    """What was done."""
+    """The result of a change."""
 
-    message: str
+    message: Annotated[str, Field(description="What was changed.", examples=["User updated"])]
 
 
 class Token(BaseModel):
-    """An access token and how to send it."""
+    """A new access token."""
 
-    access_token: str
-    token_type: str
+    access_token: Annotated[
+        str, Field(description="Send it as `Authorization: Bearer <access_token>`.", examples=[EXAMPLE_TOKEN])
+    ]
+    token_type: Annotated[str, Field(description="Always `bearer`.", examples=["bearer"])]
 
 
 class ErrorDetail(BaseModel):
-    """Why a request was refused."""
+    """Why the request failed."""
 
-    detail: str
+    detail: Annotated[str, Field(description="The reason, in words.", examples=["Not Found"])]
 
 
 class InvalidField(BaseModel):
-    """One thing that is wrong with a request, and where."""
+    """One invalid value of a request."""
 
-    type: str
-    loc: list[str | int]
-    msg: str
+    type: Annotated[str, Field(description="The kind of error, for programs.", examples=["missing"])]
+    loc: Annotated[
+        list[str | int],
+        Field(
+            description="The place: `path`, `query`, `header`, `cookie` or `body`, then names and indexes.",
+            examples=[["body", "name"]],
+        ),
+    ]
+    msg: Annotated[str, Field(description="What is wrong with the value, in words.", examples=["Field required"])]
 
 
 class InvalidRequest(BaseModel):
-    """Why a request's values were refused: what is wrong with them, or what they collide with."""
+    """Why the values of the request were refused."""
 
-    detail: list[InvalidField] | str
+    detail: Annotated[
+        list[InvalidField] | str,
+        Field(
+            description="The invalid values; or one sentence, if valid values conflict with stored ones or each other.",
+            examples=[
+                [{"type": "missing", "loc": ["body", "name"], "msg": "Field required"}],
+                "Username not available",
+            ],
+        ),
+    ]
 
 
 class Health(BaseModel):
-    """Whether the process, or what it needs, works."""
+    """The state of the process."""
 
-    status: str
+    status: Annotated[str, Field(description="Always `ok`.", examples=["ok"])]
 
 
 class Readiness(Health):
-    """Each part that is needed, and `ok` or what is wrong with it."""
+    """The state of the services that the process needs."""
 
-    detail: str | None = None
-    parts: dict[str, str]
+    detail: Annotated[str | None, Field(description="Always `null`.", examples=[None])] = None
+    parts: Annotated[
+        dict[str, str],
+        Field(
+            description="The services that the settings switch on, each with its state.",
+            examples=[{"database": "ok", "cache": "ok", "queue": "ok", "rate_limiter": "ok"}],
+        ),
+    ]

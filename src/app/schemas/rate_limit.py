@@ -6,6 +6,8 @@ from app.core.schemas import PositiveInt32, StrictInput, Text, omitted
 from app.schemas.user import UserRead
 
 MAX_PATH_LENGTH = 255
+_LIMIT = Field(description="The number of requests allowed in any `period`.", examples=[10])
+_PERIOD = Field(description="The length of the period, in seconds.", examples=[3600])
 
 
 def sanitize_path(path: str) -> str:
@@ -21,23 +23,45 @@ def _check_path(value: str) -> str:
 
 
 RulePath = Annotated[
-    str, AfterValidator(_check_path), Field(min_length=1, max_length=MAX_PATH_LENGTH, examples=["api/v1/tasks/task"])
+    str,
+    AfterValidator(_check_path),
+    Field(
+        min_length=1,
+        max_length=MAX_PATH_LENGTH,
+        description=(
+            "The limited path, as requested (`api/v1/user/userson`) or as a template (`api/v1/user/{username}`). "
+            "Slashes and underscores mean the same."
+        ),
+        examples=["api/v1/tasks/task"],
+    ),
 ]
-RuleName = Annotated[Text, Field(min_length=1, max_length=300, examples=["tasks:10:3600"])]
+RuleName = Annotated[
+    Text,
+    Field(
+        min_length=1,
+        max_length=300,
+        description="A name, unique in the tier. Default: `{path}:{limit}:{period}`.",
+        examples=["api_v1_tasks_task:10:3600"],
+    ),
+]
+Limit = Annotated[PositiveInt32, _LIMIT]
+Period = Annotated[PositiveInt32, _PERIOD]
 
 
 class RateLimitBase(BaseModel):
     path: RulePath
-    limit: Annotated[PositiveInt32, Field(examples=[10])]
-    period: Annotated[PositiveInt32, Field(description="seconds", examples=[3600])]
+    limit: Limit
+    period: Period
 
 
 class RateLimitCreate(StrictInput, RateLimitBase):
+    """A new rate limit of a tier."""
+
     name: RuleName = omitted()
 
 
 class RateLimitCreateInternal(RateLimitBase):
-    """A rule as it is stored."""
+    """A rate limit as it is stored."""
 
     tier_id: int
     name: str
@@ -49,26 +73,36 @@ class RateLimitCreateInternal(RateLimitBase):
 
 
 class RateLimitRead(BaseModel):
-    """What anybody may see."""
+    """A rate limit: how many requests to a path each user of a tier may send."""
 
     model_config = ConfigDict(from_attributes=True)
 
-    id: int
-    tier_id: int
-    name: str
-    path: str
-    limit: int
-    period: int
+    id: Annotated[int, Field(description="The rate limit's number.", examples=[1])]
+    tier_id: Annotated[int, Field(description="The `id` of the tier.", examples=[1])]
+    name: Annotated[str, Field(description="The name, unique in the tier.", examples=["api_v1_tasks_task:10:3600"])]
+    path: Annotated[
+        str,
+        Field(
+            description="The limited path, with `_` for `/`; `api_v1_user_{username}` is a template.",
+            examples=["api_v1_tasks_task"],
+        ),
+    ]
+    limit: Annotated[int, _LIMIT]
+    period: Annotated[int, _PERIOD]
 
 
 class RateLimitUpdate(StrictInput):
+    """The fields of a rate limit to change."""
+
     path: RulePath = omitted()
-    limit: PositiveInt32 = omitted()
-    period: PositiveInt32 = omitted()
+    limit: Limit = omitted()
+    period: Period = omitted()
     name: RuleName = omitted()
 
 
 class UserReadWithRateLimits(UserRead):
-    """A user with the rules of its tier."""
+    """A user with the rate limits of their tier."""
 
-    tier_rate_limits: list[RateLimitRead]
+    tier_rate_limits: Annotated[
+        list[RateLimitRead], Field(description="The rate limits of the user's tier; empty without a tier.")
+    ]

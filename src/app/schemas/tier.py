@@ -1,9 +1,10 @@
-from datetime import datetime
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from app.core.schemas import StrictInput, omitted
+from app.core.schemas import CreatedAt, StrictInput, omitted
+
+_NAME = Field(description="The unique name, 1 to 50 printable characters without `/`.", examples=["free"])
 
 
 def _check_tier_name(value: str) -> str:
@@ -12,7 +13,7 @@ def _check_tier_name(value: str) -> str:
     return value
 
 
-TierName = Annotated[str, AfterValidator(_check_tier_name), Field(min_length=1, max_length=50, examples=["free"])]
+TierName = Annotated[str, AfterValidator(_check_tier_name), Field(min_length=1, max_length=50), _NAME]
 
 
 class TierBase(BaseModel):
@@ -20,7 +21,7 @@ class TierBase(BaseModel):
 
 
 class TierCreate(StrictInput, TierBase):
-    pass
+    """A new tier."""
 
 
 class TierCreateInternal(TierBase):
@@ -28,14 +29,16 @@ class TierCreateInternal(TierBase):
 
 
 class TierRead(BaseModel):
-    """What anybody may see."""
+    """A tier: a group of users with the same rate limits."""
 
     model_config = ConfigDict(from_attributes=True)
 
-    id: int
-    name: str
-    created_at: datetime
+    id: Annotated[int, Field(description="The tier's number.", examples=[1])]
+    name: Annotated[str, _NAME]
+    created_at: CreatedAt
 
 
 class TierUpdate(StrictInput):
+    """The fields of a tier to change."""
+
     name: TierName = omitted()

@@ -3,10 +3,20 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, EmailStr, Field
 
-from app.core.schemas import HttpUrlText, Id, StrictInput, Text, omitted
+from app.core.schemas import CreatedAt, HttpUrlText, Id, StrictInput, Text, omitted
 from app.core.security import MAX_PASSWORD_BYTES
 
 DEFAULT_PROFILE_IMAGE_URL = "https://profileimageurl.com"
+_NAME = Field(description="The name that others see, 2 to 30 characters.", examples=["User Userson"])
+_USERNAME = Field(
+    description="The unique name in paths, 2 to 20 of `a` to `z` and `0` to `9`.",
+    examples=["userson"],
+)
+_EMAIL = Field(description="The unique email address, stored in lower case.", examples=["user.userson@example.com"])
+_IMAGE = Field(
+    description="The http or https URL of the profile image.", examples=["https://www.profileimageurl.com/userson.png"]
+)
+_TIER_ID = Field(description="The `id` of the user's tier, or `null`.", examples=[1])
 
 
 def _check_password(value: str) -> str:
@@ -15,13 +25,20 @@ def _check_password(value: str) -> str:
     return value
 
 
-Name = Annotated[Text, Field(min_length=2, max_length=30, examples=["User Userson"])]
-Username = Annotated[str, Field(min_length=2, max_length=20, pattern=r"^[a-z0-9]+$", examples=["userson"])]
-Email = Annotated[EmailStr, AfterValidator(str.lower), Field(max_length=254, examples=["user.userson@example.com"])]
+Name = Annotated[Text, Field(min_length=2, max_length=30), _NAME]
+Username = Annotated[str, Field(min_length=2, max_length=20, pattern=r"^[a-z0-9]+$"), _USERNAME]
+Email = Annotated[EmailStr, AfterValidator(str.lower), Field(max_length=254), _EMAIL]
+ProfileImageUrl = Annotated[HttpUrlText, _IMAGE]
 Password = Annotated[
     Text,
     AfterValidator(_check_password),
-    Field(min_length=8, max_length=MAX_PASSWORD_BYTES, examples=["Str1ngst!"], repr=False),
+    Field(
+        min_length=8,
+        max_length=MAX_PASSWORD_BYTES,
+        description=f"At least 8 characters and at most {MAX_PASSWORD_BYTES} bytes in UTF-8.",
+        examples=["Str1ngst!"],
+        repr=False,
+    ),
 ]
 
 
@@ -32,7 +49,9 @@ class UserBase(BaseModel):
 
 
 class UserCreate(StrictInput, UserBase):
-    profile_image_url: HttpUrlText = DEFAULT_PROFILE_IMAGE_URL
+    """A new user."""
+
+    profile_image_url: ProfileImageUrl = DEFAULT_PROFILE_IMAGE_URL
     password: Password
 
 
@@ -45,28 +64,33 @@ class UserCreateInternal(UserBase):
 
 
 class UserRead(BaseModel):
-    """What anybody may see. It is not checked again: what is in the table was checked on its way in."""
+    """A user."""
 
+    # The types have no constraints: stored values were checked when they were written.
     model_config = ConfigDict(from_attributes=True)
 
-    id: int
-    name: str
-    username: str
-    email: str
-    profile_image_url: str
-    tier_id: int | None
+    id: Annotated[int, Field(description="The user's number.", examples=[1])]
+    name: Annotated[str, _NAME]
+    username: Annotated[str, _USERNAME]
+    email: Annotated[str, _EMAIL]
+    profile_image_url: Annotated[str, _IMAGE]
+    tier_id: Annotated[int | None, _TIER_ID]
 
 
 class UserUpdate(StrictInput):
+    """The fields of a user to change."""
+
     name: Name = omitted()
     username: Username = omitted()
     email: Email = omitted()
-    profile_image_url: HttpUrlText = omitted()
+    profile_image_url: ProfileImageUrl = omitted()
 
 
 class PasswordUpdate(StrictInput):
-    current_password: Annotated[str, Field(repr=False)]
-    new_password: Password
+    """A change of the caller's password."""
+
+    current_password: Annotated[str, Field(description="The password now.", examples=["Str1ngst!"], repr=False)]
+    new_password: Annotated[Password, Field(description="The password from now on.", examples=["An0therstr1ng!"])]
 
 
 class UserUpdateInternal(UserUpdate):
@@ -74,7 +98,9 @@ class UserUpdateInternal(UserUpdate):
 
 
 class UserTierUpdate(StrictInput):
-    tier_id: Id
+    """The new tier of a user."""
+
+    tier_id: Annotated[Id, Field(description="The `id` of the tier.", examples=[1])]
 
 
 class UserDelete(BaseModel):
@@ -83,8 +109,8 @@ class UserDelete(BaseModel):
 
 
 class UserReadWithTier(UserRead):
-    """A user with the category that it belongs to."""
+    """A user with their tier."""
 
-    tier_id: int
-    tier_name: str
-    tier_created_at: datetime
+    tier_id: Annotated[int, Field(description="The `id` of the user's tier.", examples=[1])]
+    tier_name: Annotated[str, Field(description="The name of the tier.", examples=["free"])]
+    tier_created_at: Annotated[CreatedAt, Field(description="The time of the tier's creation, in UTC.")]
