@@ -64,7 +64,21 @@ async def burst_worker(
     try:
         yield worker
     finally:
+        await _end_tasks(worker)
         await worker.close()
+
+
+async def _end_tasks(worker: Worker) -> None:
+    """Cancels what still runs, once, and waits for it.
+
+    `Worker.close` cancels a second time what has not ended yet, which interrupts the hand-back of a task: its
+    `CancelledError` would then come out of `close` and cancel the caller.
+    """
+    tasks = list(worker.tasks.values())
+    for task in tasks:
+        if not task.cancelling():
+            task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def run_tasks(settings: RedisQueueSettings, *tasks: Task) -> None:

@@ -121,11 +121,23 @@ def count_start(own: Hook | None) -> Hook:
     return on_job_start
 
 
+def _accept_cancellation() -> None:
+    """Tells asyncio that the order to stop was carried out.
+
+    arq catches the `CancelledError` of a task that it hands back and goes on in the same asyncio task. Until Python
+    3.11.3 every `asyncio.timeout` in there, redis-py's too, would let its own cancellation through.
+    """
+    task = asyncio.current_task()
+    while task and task.cancelling():
+        task.uncancel()
+
+
 def count_end(own: Hook | None) -> Hook:
     """Counts the try if the run failed; outside the task's time-out, because it may have to wait for Redis."""
 
     async def on_job_end(context: dict[str, Any]) -> None:
         ctx = TaskContext(context)
+        _accept_cancellation()
         async with ctx.worker_queue.pipeline(transaction=True) as transaction:
             if context.get(_FAILED):
                 transaction.incr(retry_key_prefix + ctx.job_id)
