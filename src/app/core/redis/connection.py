@@ -1,0 +1,165 @@
+"""The pipelining connection: commands, scripts, and a new stream after a loss."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import cached_property
+from hashlib import sha1
+from typing import Any
+
+import hiredis
+from redis.asyncio.connection import parse_url
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from app.core.redis.breaker import CircuitBreaker
+from app.core.redis.stream import RedisStream
+from app.core.redis.watchdog import Watchdog
+
+Argument = str | bytes | int | float
+_pack: Callable[[tuple[Argument, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment] # its stub says one part
+
+
+class RedisScript:
+    """A Lua script; its source is sent only to a server that does not have it yet."""
+
+    def __init__(self, connection: "RedisConnection", source: str) -> None:
+        self._connection = connection
+        self._source = source
+        self._digest = sha1(source.encode(), usedforsecurity=False).hexdigest()
+
+    async def __call__(self, keys: Sequence[str] = (), args: Sequence[Argument] = ()) -> Any:
+        try:
+            return await self._connection.execute("EVALSHA", self._digest, len(keys), *keys, *args)
+        except NoScriptError:
+            return await self._connection.execute("EVAL", self._source, len(keys), *keys, *args)
+
+
+def _greeting(user: str | None, password: str | None, database: int | None) -> list[tuple[Argument, ...]]:
+    """The commands that a new stream begins with."""
+    commands: list[tuple[Argument, ...]] = []
+    if password:
+        commands.append(("AUTH", user, password) if user else ("AUTH", password))
+    if database:
+        commands.append(("SELECT", database))
+    return commands
+
+
+class RedisConnection:
+    """See `app.core.redis` for what it guarantees. `name` says in log lines which of the servers is meant.
+
+    The URL is redis-py's: `redis://user:password@host:port/database`, or `rediss` for TLS with a verified certificate.
+    """
+
+    def __init__(self, url: str, *, name: str, timeout_seconds: float) -> None:
+        options = parse_url(url)
+        self._host: str = options.get("host", "localhost")
+        self._port: int = options.get("port", 6379)
+        self._greeting = _greeting(options.get("username"), options.get("password"), options.get("db"))
+        self._has_tls = url.startswith("rediss:")
+        self._timeout = timeout_seconds
+        self._stream: RedisStream | None = None
+        self._connecting: asyncio.Task[RedisStream | RedisError] | None = None
+        self._is_closed = False
+        self.breaker = CircuitBreaker(f"{name} ({self._host}:{self._port})", self._probe)
+
+    async def execute(self, *command: Argument) -> Any:
+        """The reply, bytes for text. Raises `RedisError`, and only that, within about twice the timeout."""
+        self.breaker.check()
+        try:
+            return await self._send(_pack(command))
+        except (RedisConnectionError, RedisTimeoutError) as error:
+            if not self._is_closed:
+                self.breaker.trip(error)
+            raise
+
+    def script(self, source: str) -> RedisScript:
+        return RedisScript(self, source)
+
+    async def ping(self) -> bool:
+        """True, or the error that says why not."""
+        return bool(await self.execute("PING"))
+
+    async def close(self) -> None:
+        """Fails the commands under way; further ones are refused."""
+        self._is_closed = True
+        await self.breaker.close()
+        if self._connecting:
+            self._connecting.cancel()
+            await asyncio.wait({self._connecting})
+        if self._stream:
+            self._stream.close(RedisConnectionError("the connection was closed here"))
+            await asyncio.sleep(0)  # the transport closes its socket in the next turn of the loop
+
+    async def _send(self, packed: bytes) -> Any:
+        stream = self._stream
+        if stream is None or stream.is_closed:
+            stream = await self._connect()
+        try:
+            return await stream.call(packed)
+        except RedisConnectionError:
+            stream = await self._connect()
+            return await stream.call(packed)
+
+    async def _probe(self) -> None:
+        await self._send(_pack(("PING",)))
+
+    async def _connect(self) -> RedisStream:
+        """One attempt serves all who wait for it."""
+        if self._is_closed:
+            raise RedisConnectionError("the connection was closed here")
+        if self._stream and not self._stream.is_closed:
+            return self._stream
+        if self._connecting is None or self._connecting.done():
+            self._connecting = asyncio.create_task(self._open())
+        attempt = self._connecting
+        await asyncio.wait({attempt})  # unlike an await of the task, it neither cancels it nor shares its exception
+        outcome = RedisConnectionError("the connection was closed here") if attempt.cancelled() else attempt.result()
+        if isinstance(outcome, RedisError):
+            raise type(outcome)(*outcome.args)
+        return outcome
+
+    async def _open(self) -> RedisStream | RedisError:
+        stream = RedisStream(self._timeout)
+        attempt = asyncio.current_task()
+        watchdog = Watchdog(self._timeout, attempt.cancel if attempt else bool)
+        watchdog.start()
+        failure: RedisError
+        try:
+            await self._shake_hands(stream)
+        except asyncio.CancelledError:
+            failure = RedisTimeoutError(f"cannot connect within {self._timeout} s")
+            if not watchdog.has_expired:
+                stream.close(failure)
+                raise
+        except OSError as error:
+            failure = RedisConnectionError(f"cannot connect: {error}")
+        except RedisError as error:
+            failure = RedisConnectionError(f"cannot log in: {error}")
+        else:
+            self._stream = stream
+            return stream
+        finally:
+            watchdog.cancel()
+        stream.close(failure)
+        return failure
+
+    async def _shake_hands(self, stream: RedisStream) -> None:
+        await asyncio.get_running_loop().create_connection(lambda: stream, self._host, self._port, ssl=self._tls)
+        await asyncio.gather(*(stream.call(_pack(command)) for command in self._greeting))
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext | None:
+        return ssl.create_default_context() if self._has_tls else None
+
+
+@asynccontextmanager
+async def open_connection(url: str, *, name: str, timeout_seconds: float) -> AsyncIterator[RedisConnection]:
+    """A connection that is closed at the end."""
+    connection = RedisConnection(url, name=name, timeout_seconds=timeout_seconds)
+    try:
+        yield connection
+    finally:
+        await connection.close()
