@@ -65,7 +65,7 @@ def test_swagger_ui_logs_in_and_asks_in_the_name_of_the_user(browser: Browser, l
     browser.click(".auth-btn-wrapper button.authorize")
     eventually(lambda: "Authorized" in browser.text(".modal-ux"))
     browser.click(".close-modal")
-    operation = "[id$='read_users_me_api_v1_user_me__get']"
+    operation = "[id$='read_users_me']"
     browser.click(f"{operation} button.opblock-summary-control")
     browser.click(f"{operation} .try-out button")
     browser.click(f"{operation} button.execute")

@@ -5,11 +5,13 @@ from typing import Annotated
 from fastapi import Depends
 
 from app.api.dependencies import Hasher, Lockout
+from app.api.responses import LOCKED_OUT, raises
 from app.core.db.database import Database
 from app.core.exceptions.http_exceptions import RateLimitException
 from app.crud.crud_users import Credentials, crud_users
 
 
+@raises(LOCKED_OUT)
 class PasswordCheck:
     """Compares passwords within the lock against guessing: raises 429 for a pair that is locked out."""
 

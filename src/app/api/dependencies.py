@@ -9,6 +9,17 @@ from fastapi.security import OAuth2PasswordBearer
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.api.rate_limiting import LimitedPaths, choose_rule, limit_request, limited_address
+from app.api.responses import (
+    INVALID_TOKEN,
+    NOT_AUTHENTICATED,
+    NOT_COUNTED,
+    NOT_OWNER,
+    NOT_SUPERUSER,
+    RATE_LIMITED,
+    TIER_NOT_FOUND,
+    USER_NOT_FOUND,
+    raises,
+)
 from app.core.config import CryptSettings
 from app.core.db.database import Database, async_get_db, get_database
 from app.core.exceptions.http_exceptions import ForbiddenException, UnauthorizedException
@@ -22,15 +33,19 @@ from app.crud.crud_tier import crud_tiers
 from app.crud.crud_users import StoredUser, crud_users
 from app.schemas.tier import TierRead
 
-oauth2_scheme = OAuth2PasswordBearer(tokenUrl="/api/v1/login", auto_error=False)
+oauth2_scheme = OAuth2PasswordBearer(
+    tokenUrl="/api/v1/login",
+    auto_error=False,
+    description="Log in with a username or an email address. Leave the client's fields empty.",
+)
 
 Session = Annotated[AsyncSession, Depends(async_get_db, scope="function")]
 Db = Annotated[Database, Depends(get_database)]
 BearerToken = Annotated[str | None, Depends(oauth2_scheme)]
 
-PathUsername = Annotated[Text, Path(description="a user's username")]
-PathTierName = Annotated[Text, Path(description="a tier's name")]
-PathId = Annotated[Id, Path()]
+PathUsername = Annotated[Text, Path(description="The username of the user.", examples=["userson"])]
+PathTierName = Annotated[Text, Path(description="The name of the tier.", examples=["free"])]
+PathId = Annotated[Id, Path(description="The `id` in the list.", examples=[1])]
 
 
 async def get_resources(request: Request) -> Resources:
@@ -89,6 +104,7 @@ async def get_optional_caller(request: Request, token: BearerToken, database: Db
     return Caller(user, claims) if user else None
 
 
+@raises(NOT_AUTHENTICATED, INVALID_TOKEN)
 async def get_caller(token: BearerToken, caller: Annotated[Caller | None, Depends(get_optional_caller)]) -> Caller:
     if caller is None:
         raise UnauthorizedException("User not authenticated." if token else "Not authenticated")
@@ -103,6 +119,7 @@ async def get_current_user(caller: Annotated[Caller, Depends(get_caller)]) -> St
     return caller.user
 
 
+@raises(NOT_SUPERUSER)
 async def get_current_superuser(user: Annotated[StoredUser, Depends(get_current_user)]) -> StoredUser:
     if not user.is_superuser:
         raise ForbiddenException("You do not have enough privileges.")
@@ -125,6 +142,7 @@ async def _tier_rules(request: Request, paths: RulePaths, user: StoredUser) -> t
     return await crud_rate_limits.read_rules(await get_database(request), user.tier_id, paths)
 
 
+@raises(RATE_LIMITED, NOT_COUNTED)
 async def rate_limiter(request: Request, paths: LimitedPaths, user: OptionalUser) -> None:
     """Limits a route: `dependencies=[Depends(rate_limiter)]`.
 
@@ -135,10 +153,12 @@ async def rate_limiter(request: Request, paths: LimitedPaths, user: OptionalUser
     await limit_request(request, paths, user.id if user else None, choose_rule(rules, paths))
 
 
+@raises(USER_NOT_FOUND)
 async def get_path_user(username: PathUsername, database: Db) -> StoredUser:
     return await crud_users.read(database, username)
 
 
+@raises(USER_NOT_FOUND, NOT_OWNER)
 async def get_self_user(username: PathUsername, current_user: CurrentUser, database: Db) -> StoredUser:
     """The path's user, who must be the caller: nobody else may act for a user, a superuser neither."""
     if username == current_user.username:
@@ -147,6 +167,7 @@ async def get_self_user(username: PathUsername, current_user: CurrentUser, datab
     raise ForbiddenException("Request forbidden -- authorization will not help")
 
 
+@raises(TIER_NOT_FOUND)
 async def get_path_tier(tier_name: PathTierName, database: Db) -> TierRead:
     return await crud_tiers.read(database, tier_name)
 

@@ -1,7 +1,8 @@
 """Every error an application answers has the shape `{"detail": ...}`."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -75,17 +76,20 @@ def _shown(text: str) -> str:
     return text[:MAX_SHOWN_CHARACTERS].encode(errors="replace").decode()
 
 
-async def answer_invalid_request(request: Request, error: RequestValidationError) -> JSONResponse:
+def shown_problems(problems: Sequence[Any]) -> list[dict[str, Any]]:
     """FastAPI's list without the input, which may be large, secret or not even text, and with a bounded length."""
-    problems = [
+    return [
         {
             "type": problem["type"],
             "loc": [_shown(part) if isinstance(part, str) else part for part in problem["loc"]],
             "msg": _shown(problem["msg"]),
         }
-        for problem in error.errors()[:MAX_SHOWN_PROBLEMS]
+        for problem in problems[:MAX_SHOWN_PROBLEMS]
     ]
-    return _error(422, problems)
+
+
+async def answer_invalid_request(request: Request, error: RequestValidationError) -> JSONResponse:
+    return _error(422, shown_problems(error.errors()))
 
 
 async def answer_unexpected(request: Request, error: Exception) -> JSONResponse:

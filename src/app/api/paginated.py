@@ -10,6 +10,7 @@ from fastcrud import PaginatedListResponse as FastCRUDListResponse
 from fastcrud import compute_offset, paginated_response
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.api.responses import raises, unprocessable
 from app.core.config import CryptSettings
 from app.core.exceptions.http_exceptions import UnprocessableEntityException
 from app.core.schemas import MAX_INT32, HasMore, ItemsPerPage, PageNumber, TotalCount
@@ -26,6 +27,10 @@ __all__ = [
 
 Schema = TypeVar("Schema", bound=BaseModel)
 EXAMPLE_CURSOR = "AAAAAAAAAAp2Y5gpcNEr8u2WqvRy0YpA"
+INVALID_CURSOR = unprocessable("Invalid cursor", "The cursor is not from a response of this list.")
+MIXED_LISTS = unprocessable(
+    "Use either page and items_per_page, or limit and cursor", "Parameters of both kinds of list were sent."
+)
 _SIGNATURE_BYTES = 16
 _ID_BYTES = 8
 
@@ -74,10 +79,11 @@ def _decode_cursor(request: Request, cursor: str) -> int:
         raw = b""
     position, signature = raw[:_ID_BYTES], raw[_ID_BYTES:]
     if not hmac.compare_digest(signature, _signature(request, position)):
-        raise UnprocessableEntityException("Invalid cursor")
+        raise UnprocessableEntityException(INVALID_CURSOR.detail)
     return int.from_bytes(position)
 
 
+@raises(INVALID_CURSOR, MIXED_LISTS)
 async def _page_window(
     request: Request,
     page: Annotated[
@@ -109,7 +115,7 @@ async def _page_window(
     if limit is None and cursor is None:
         return OffsetWindow(page=page or 1, items_per_page=items_per_page or 10)
     if page is not None or items_per_page is not None:
-        raise UnprocessableEntityException("Use either page and items_per_page, or limit and cursor")
+        raise UnprocessableEntityException(MIXED_LISTS.detail)
     return CursorWindow(limit=limit or 10, after=None if cursor is None else _decode_cursor(request, cursor))
 
 

@@ -1,51 +1,134 @@
-"""The OpenAPI document, with every status that an operation can answer."""
+"""The OpenAPI document: FastAPI's, completed with every status that an operation can return, and with examples."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 
+from app.api.docs.examples import Document, add_example, description, invalid_request
+from app.api.docs.tags import TAGS
+from app.api.responses import ErrorCase, raised_by, unavailable
 from app.core.schemas import ErrorDetail, InvalidRequest
 
-Document = dict[str, Any]
 _REFERENCE = "#/components/schemas/{model}"
+_JSON = "application/json"
+_OF_FASTAPI = "Successful Response"
+INVALID_BODY = ErrorCase(HTTPStatus.BAD_REQUEST, "There was an error parsing the body", "The body cannot be decoded.")
+LARGE_BODY = ErrorCase(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Content Too Large", "The body is too large.")
+SERVICE_UNAVAILABLE = unavailable("Service unavailable, try again.", "The database or Redis is unavailable.")
+_RETRY_AFTER = {"description": "Seconds to wait before the next request.", "schema": {"type": "integer"}, "example": 1}
+_CHALLENGE = {"description": "How to authenticate (RFC 6750).", "schema": {"type": "string"}, "example": "Bearer"}
+_HEADERS = {
+    "401": {"WWW-Authenticate": _CHALLENGE},
+    "429": {"Retry-After": _RETRY_AFTER},
+    "503": {"Retry-After": _RETRY_AFTER},
+}
 
 
-def _answer(status: HTTPStatus, model: str) -> Document:
-    schema = {"$ref": _REFERENCE.format(model=model)}
-    return {"description": status.phrase, "content": {"application/json": {"schema": schema}}}
+def operation_id(route: APIRoute) -> str:
+    """The endpoint's name, which generated clients use as the name of a method."""
+    return route.name
 
 
-def _operations(document: Document) -> Iterator[Document]:
-    for methods in document.get("paths", {}).values():
-        yield from methods.values()
+def _walk(dependant: Dependant) -> Iterator[Dependant]:
+    yield dependant
+    for dependency in dependant.dependencies:
+        yield from _walk(dependency)
 
 
-def describe_errors(document: Document) -> None:
-    """Adds what the framework and the middleware can answer to any operation of that form."""
-    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+def _add_error(responses: Document, case: ErrorCase) -> None:
+    content = responses.setdefault(str(case.status.value), {}).setdefault("content", {}).setdefault(_JSON, {})
+    content["schema"] = {"$ref": _REFERENCE.format(model=case.model.__name__)}
+    content["examples"] = content.get("examples", {}) | case.examples
+
+
+def _add_errors(operation: Document, dependants: Sequence[Dependant]) -> None:
+    responses = operation["responses"]
+    cases = [case for dependant in dependants for case in raised_by(dependant.call)]
+    if "requestBody" in operation:
+        cases += [INVALID_BODY, LARGE_BODY]
+    if len(dependants) > 1:
+        cases.append(SERVICE_UNAVAILABLE)
+    for case in cases:
+        _add_error(responses, case)
+
+
+def _add_invalid_request(responses: Document, example: Document | None) -> None:
+    """FastAPI lists 422 for each operation with a parameter, whether or not there is an invalid value."""
+    content = responses.pop("422", {}).get("content", {}).get(_JSON, {})
+    examples = content.get("examples", {})
+    if example:
+        examples = {"invalid_value": {"summary": "A value is missing or invalid.", "value": example}} | examples
+    if examples:
+        schema = {"$ref": _REFERENCE.format(model=InvalidRequest.__name__)}
+        responses["422"] = {"content": {_JSON: {"schema": schema, "examples": examples}}}
+
+
+def _describe(responses: Document, schemas: Document) -> None:
+    for status, response in responses.items():
+        content = response.get("content", {}).get(_JSON, {})
+        if status in _HEADERS:
+            response["headers"] = _HEADERS[status] | response.get("headers", {})
+        if status >= "400" and "examples" in content:
+            response["description"] = " ".join(example["summary"] for example in content["examples"].values())
+        elif response["description"] == _OF_FASTAPI:
+            response["description"] = description(content.get("schema", {}), schemas) or HTTPStatus(int(status)).phrase
+
+
+def _complete(operation: Document, context: RouteContext, schemas: Document) -> None:
+    dependants = list(_walk(context.dependant))
+    responses = operation["responses"]
+    _add_errors(operation, dependants)
+    _add_invalid_request(responses, invalid_request(dependants, context.body_field))
+    _describe(responses, schemas)
+    operation["responses"] = dict(sorted(responses.items()))
+    if "security" in operation and "401" not in responses:
+        operation["security"] = [{}, *operation["security"]]  # an access token may be sent, but need not be
+    for holder in (operation.get("requestBody", {}), *responses.values()):
+        for content in holder.get("content", {}).values():
+            add_example(content, schemas)
+    for parameter in operation.get("parameters", ()):
+        if parameter["required"] and "examples" in parameter["schema"]:
+            parameter["example"] = parameter["schema"]["examples"][0]  # the pages fill it in
+
+
+def _operations(document: Document, app: FastAPI) -> Iterator[tuple[Document, RouteContext]]:
+    for context in iter_route_contexts(app.routes):
+        if isinstance(context.original_route, APIRoute) and context.include_in_schema:
+            for method in context.methods or ():
+                yield document["paths"][context.path_format][method.lower()], context
+
+
+def _add_schemas(schemas: Document) -> None:
     for model in (ErrorDetail, InvalidRequest):
         definition = model.model_json_schema(ref_template=_REFERENCE)
         schemas |= definition.pop("$defs", {})
         schemas[model.__name__] = definition
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    for operation in _operations(document):
-        answers = operation["responses"]
-        statuses = [HTTPStatus.SERVICE_UNAVAILABLE]
-        if "requestBody" in operation:
-            statuses += [HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE]
-        for status in statuses:
-            answers.setdefault(str(status.value), _answer(status, ErrorDetail.__name__))
-        if "422" in answers:
-            answers["422"] = _answer(HTTPStatus.UNPROCESSABLE_ENTITY, InvalidRequest.__name__)
+
+
+def complete(document: Document, app: FastAPI) -> None:
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    _add_schemas(schemas)
+    tags = set()
+    for operation, context in _operations(document, app):
+        _complete(operation, context, schemas)
+        tags |= set(operation.get("tags", ()))
+    document["tags"] = [tag for tag in document.get("tags", ()) if tag["name"] in tags]
 
 
 class Application(FastAPI):
     """FastAPI with the document above."""
 
+    def __init__(self, **options: Any) -> None:
+        defaults: dict[str, Any] = {"generate_unique_id_function": operation_id, "openapi_tags": TAGS}
+        super().__init__(**defaults | options)
+
     def openapi(self) -> Document:
         if self.openapi_schema is None:
-            describe_errors(super().openapi())
+            complete(super().openapi(), self)
         return super().openapi()

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from sqlalchemy import text
 
 from app.api.dependencies import OpenResources
-from app.api.responses import errors
+from app.api.responses import errors, unavailable
 from app.core.exceptions.http_exceptions import ServiceUnavailableException
 from app.core.resources import Resources
 from app.core.schemas import Health, Readiness
@@ -14,6 +14,7 @@ from app.core.schemas import Health, Readiness
 router = APIRouter(tags=["health"])
 
 PROBE_TIMEOUT_SECONDS = 3
+NOT_READY = unavailable("Not ready: database", "The named services do not respond.")
 
 
 def _probes(resources: Resources) -> dict[str, Awaitable[Any]]:
@@ -24,15 +25,15 @@ def _probes(resources: Resources) -> dict[str, Awaitable[Any]]:
     return probes | {part: client.ping() for part, client in clients.items() if client}
 
 
-@router.get("/health")
+@router.get("/health", summary="Check that the process works")
 async def read_health() -> Health:
-    """Liveness: the process answers; nothing else is asked."""
+    """The liveness probe. It uses neither the database nor Redis."""
     return Health(status="ok")
 
 
-@router.get("/ready", responses=errors(503))
+@router.get("/ready", summary="Check that the services can be reached", responses=errors(NOT_READY))
 async def read_readiness(resources: OpenResources) -> Readiness:
-    """Readiness: everything that the settings switch on can be reached."""
+    """The readiness probe. The database and each Redis that the settings switch on must respond."""
     probes = _probes(resources)
     waits = (asyncio.wait_for(probe, PROBE_TIMEOUT_SECONDS) for probe in probes.values())
     results = await asyncio.gather(*waits, return_exceptions=True)

@@ -2,24 +2,44 @@ from datetime import timedelta
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Cookie, Depends, Response
-from fastapi.security import OAuth2PasswordRequestForm
+from fastapi import APIRouter, Cookie, Form, Response
+from pydantic import BaseModel, Field
 
 from app.api.authentication import Passwords
 from app.api.dependencies import Crypt, Db, Session
-from app.api.responses import errors
+from app.api.responses import errors, unauthorized
 from app.core.config import CryptSettings
 from app.core.db.crud_token_blacklist import crud_token_blacklist
 from app.core.exceptions.http_exceptions import UnauthorizedException
-from app.core.schemas import Token
+from app.core.schemas import EXAMPLE_TOKEN, Token
 from app.core.security import TokenType, create_token, decode_token, new_family
 from app.crud.crud_users import crud_users
 
 router = APIRouter(tags=["login"])
 
 REFRESH_TOKEN_COOKIE = "refresh_token"  # noqa: S105 - a name, not a secret
-RefreshTokenCookie = Annotated[str | None, Cookie(alias=REFRESH_TOKEN_COOKIE)]
-LoginForm = Annotated[OAuth2PasswordRequestForm, Depends()]
+RefreshTokenCookie = Annotated[
+    str | None,
+    Cookie(alias=REFRESH_TOKEN_COOKIE, description="Set by the login; browsers send it.", examples=[EXAMPLE_TOKEN]),
+]
+WRONG_CREDENTIALS = unauthorized("Wrong username, email or password.", "The credentials are wrong.")
+NO_REFRESH_TOKEN = unauthorized("Refresh token missing.", "The request has no refresh token.")
+INVALID_REFRESH_TOKEN = unauthorized(
+    "Invalid refresh token.", "The refresh token is invalid, expired, revoked or already used."
+)
+
+
+class Credentials(BaseModel):
+    """The form of the OAuth 2.0 password flow; its other fields are ignored."""
+
+    grant_type: Annotated[
+        str | None, Field(pattern="^password$", description="`password`, or left out.", examples=["password"])
+    ] = None
+    username: Annotated[str, Field(description="The username or the email address.", examples=["userson"])]
+    password: Annotated[str, Field(description="The password.", examples=["Str1ngst!"], repr=False)]
+
+
+LoginForm = Annotated[Credentials, Form()]
 
 
 def issue_tokens(response: Response, subject: UUID, family: str, settings: CryptSettings) -> Token:
@@ -36,20 +56,28 @@ def issue_tokens(response: Response, subject: UUID, family: str, settings: Crypt
     return Token(access_token=create_token(subject, TokenType.ACCESS, family, settings), token_type="bearer")  # noqa: S106
 
 
-@router.post("/login", responses=errors(401, 429))
+@router.post("/login", summary="Log in", responses=errors(WRONG_CREDENTIALS))
 async def login_for_access_token(
     response: Response, form: LoginForm, db: Db, passwords: Passwords, settings: Crypt
 ) -> Token:
+    """Returns an access token, and sets the cookie `refresh_token` to a refresh token.
+
+    After repeated failures the user is locked out from this address for some minutes.
+    """
     credentials = await passwords.credentials(db, form.username, form.password)
     if credentials is None:
         raise UnauthorizedException("Wrong username, email or password.")
     return issue_tokens(response, credentials.user.uuid, new_family(credentials.hashed_password), settings)
 
 
-@router.post("/refresh", responses=errors(401))
+@router.post("/refresh", summary="Renew the access token", responses=errors(NO_REFRESH_TOKEN, INVALID_REFRESH_TOKEN))
 async def refresh_access_token(
     response: Response, session: Session, db: Db, settings: Crypt, refresh_token: RefreshTokenCookie = None
 ) -> Token:
+    """Takes the refresh token from the cookie, returns a new access token and sets a new refresh token.
+
+    A refresh token is valid once. Using it again ends the session, because it may have been stolen.
+    """
     if refresh_token is None:
         raise UnauthorizedException("Refresh token missing.")
     claims = decode_token(refresh_token, TokenType.REFRESH, settings)

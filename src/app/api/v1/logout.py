@@ -1,7 +1,7 @@
 from fastapi import APIRouter, Response
 
 from app.api.dependencies import Crypt, CurrentCaller, Session
-from app.api.responses import errors
+from app.api.responses import errors, message, unauthorized
 from app.api.v1.login import REFRESH_TOKEN_COOKIE, RefreshTokenCookie
 from app.core.db.crud_token_blacklist import crud_token_blacklist
 from app.core.exceptions.http_exceptions import UnauthorizedException
@@ -10,8 +10,15 @@ from app.core.security import TokenType, decode_token
 
 router = APIRouter(tags=["login"])
 
+NO_REFRESH_TOKEN = unauthorized("Refresh token not found", "The request has no refresh token.")
+FOREIGN_REFRESH_TOKEN = unauthorized("Invalid token.", "The refresh token is invalid, or another user's.")
 
-@router.post("/logout", responses=errors(401))
+
+@router.post(
+    "/logout",
+    summary="Log out",
+    responses=message("Logged out successfully") | errors(NO_REFRESH_TOKEN, FOREIGN_REFRESH_TOKEN),
+)
 async def logout(
     response: Response,
     caller: CurrentCaller,
@@ -19,6 +26,7 @@ async def logout(
     settings: Crypt,
     refresh_token: RefreshTokenCookie = None,
 ) -> Message:
+    """Revokes every token of the session and deletes the cookie `refresh_token`."""
     if refresh_token is None:
         raise UnauthorizedException("Refresh token not found")
     claims = decode_token(refresh_token, TokenType.REFRESH, settings)

@@ -2,7 +2,7 @@ from fastapi import APIRouter, Response
 
 from app.api.authentication import Passwords
 from app.api.dependencies import Crypt, Db, Hasher, SelfUser, Session
-from app.api.responses import errors
+from app.api.responses import errors, unprocessable
 from app.api.v1.login import issue_tokens
 from app.core.exceptions.http_exceptions import UnprocessableEntityException
 from app.core.schemas import Token
@@ -12,8 +12,10 @@ from app.schemas.user import PasswordUpdate
 
 router = APIRouter(tags=["users"])
 
+WRONG_PASSWORD = unprocessable("The current password is wrong.", "The current password is wrong.")
 
-@router.patch("/user/{username}/password", responses=errors(401, 403, 404, 429))
+
+@router.patch("/user/{username}/password", summary="Change the password", responses=errors(WRONG_PASSWORD))
 async def patch_password(
     response: Response,
     user: SelfUser,
@@ -24,7 +26,10 @@ async def patch_password(
     hasher: Hasher,
     settings: Crypt,
 ) -> Token:
-    """Ends every session of the user, and answers with a new one for the caller."""
+    """For the user only. Every session of the user ends; the response starts a new one.
+
+    A wrong current password counts as a failed login.
+    """
     old = await crud_users.read_password_hash(db, user)
     matches = await passwords.matches(str(user.uuid), values.current_password, old)
     if old is None or not matches:

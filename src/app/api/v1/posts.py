@@ -4,7 +4,7 @@ from fastapi import APIRouter, Request
 
 from app.api.dependencies import Db, PathId, PathUser, PathUsername, SelfUser, Superuser
 from app.api.paginated import CursorListResponse, PageWindow, PaginatedListResponse, list_response
-from app.api.responses import errors
+from app.api.responses import POST_NOT_FOUND, USER_NOT_FOUND, errors, message, not_found
 from app.core.schemas import Message
 from app.core.utils.cache import cache
 from app.crud.crud_posts import crud_posts
@@ -12,50 +12,66 @@ from app.schemas.post import PostCreate, PostCreateInternal, PostRead, PostUpdat
 
 router = APIRouter(tags=["posts"])
 
+NO_SUCH_POST = not_found("Post", "The post does not exist or has another author.")
+
 
 @router.get(
     "/{username}/posts",
+    summary="List a user's posts",
     response_model=PaginatedListResponse[PostRead] | CursorListResponse[PostRead],
-    responses=errors(404),
+    responses=errors(USER_NOT_FOUND),
 )
 @cache("{username}_posts", resource_id_name="window", expiration=60)
 async def read_posts(request: Request, username: PathUsername, db: Db, window: PageWindow) -> dict[str, Any]:
+    """Newest first."""
     return list_response(request, window, await crud_posts.read_page(db, window, username))
 
 
-@router.get("/{username}/post/{id}", responses=errors(404))
+@router.get("/{username}/post/{id}", summary="Read a post", responses=errors(USER_NOT_FOUND, POST_NOT_FOUND))
 @cache("{username}_post_cache", resource_id_name="id")
 async def read_post(request: Request, username: PathUsername, id: PathId, db: Db) -> PostRead:
     return await crud_posts.read(db, username, id)
 
 
-@router.post("/{username}/post", status_code=201, responses=errors(401, 403, 404))
+@router.post("/{username}/post", status_code=201, summary="Write a post")
 @cache("{username}_posts", resource_id_name="username", pattern_to_invalidate_extra=["{username}_posts:*"])
 async def write_post(request: Request, username: PathUsername, user: SelfUser, values: PostCreate, db: Db) -> PostRead:
+    """For the author only."""
     post = PostCreateInternal(**values.model_dump(), created_by_user_id=user.id)
     return await crud_posts.add(db, post, PostRead)
 
 
-@router.patch("/{username}/post/{id}", responses=errors(401, 403, 404))
+@router.patch(
+    "/{username}/post/{id}", summary="Change a post", responses=message("Post updated") | errors(POST_NOT_FOUND)
+)
 @cache("{username}_post_cache", resource_id_name="id", pattern_to_invalidate_extra=["{username}_posts:*"])
 async def patch_post(
     request: Request, username: PathUsername, user: SelfUser, id: PathId, values: PostUpdate, db: Db
 ) -> Message:
+    """For the author only. Fields that are left out keep their values."""
     await crud_posts.change(db, values, id=id, created_by_user_id=user.id)
     return Message(message="Post updated")
 
 
-@router.delete("/{username}/post/{id}", responses=errors(401, 403, 404))
+@router.delete(
+    "/{username}/post/{id}", summary="Delete a post", responses=message("Post deleted") | errors(POST_NOT_FOUND)
+)
 @cache("{username}_post_cache", resource_id_name="id", pattern_to_invalidate_extra=["{username}_posts:*"])
 async def erase_post(request: Request, username: PathUsername, user: SelfUser, id: PathId, db: Db) -> Message:
+    """For the author only."""
     await crud_posts.soft_delete(db, id=id, created_by_user_id=user.id)
     return Message(message="Post deleted")
 
 
-@router.delete("/{username}/db_post/{id}", responses=errors(401, 403, 404))
+@router.delete(
+    "/{username}/db_post/{id}",
+    summary="Delete a post permanently",
+    responses=message("Post deleted from the database") | errors(NO_SUCH_POST),
+)
 @cache("{username}_post_cache", resource_id_name="id", pattern_to_invalidate_extra=["{username}_posts:*"])
 async def erase_db_post(
     request: Request, username: PathUsername, superuser: Superuser, user: PathUser, id: PathId, db: Db
 ) -> Message:
+    """For superusers."""
     await crud_posts.hard_delete(db, id=id, created_by_user_id=user.id)
     return Message(message="Post deleted from the database")

@@ -7,18 +7,21 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Path, Query, Request
 
 from app.api.dependencies import Crypt, OptionalUser, Superuser, TaskQueue, rate_limiter
-from app.api.responses import errors
+from app.api.responses import TASK_NOT_FOUND, errors, raises, unprocessable
 from app.core.config import RedisQueueSettings
 from app.core.exceptions.http_exceptions import NotFoundException, UnprocessableEntityException
 from app.core.queue.view import TaskState, read_recent, read_running, read_task
 from app.core.schemas import MAX_INT32, Text
 from app.crud.crud_users import StoredUser
-from app.schemas.job import Job, TaskOverview, TaskRead
+from app.schemas.job import TASK_ID, Job, TaskOverview, TaskRead
 
 router = APIRouter(prefix="/tasks", tags=["tasks"])
 
 _CREATED_BY_CALLER = re.compile(r"(?P<user_id>[0-9]+)-[0-9a-f]{32}")
 _SCHEDULED = "cron:"
+KEY_REUSED = unprocessable(
+    "The idempotency key was used for another request", "The idempotency key was sent with another message."
+)
 
 
 def get_new_task_id(
@@ -27,7 +30,12 @@ def get_new_task_id(
     settings: Crypt,
     idempotency_key: Annotated[
         str | None,
-        Header(min_length=1, max_length=255, description="a repeated request with the same key starts nothing new"),
+        Header(
+            min_length=1,
+            max_length=255,
+            description="A repeated request with the same key submits no second task.",
+            examples=["4f1c6a2e"],
+        ),
     ] = None,
 ) -> str:
     """`<user's id, 0 for nobody>-<128 bits>`: whose task it is stands in the id, so that nothing else need be stored.
@@ -50,8 +58,13 @@ def _may_read(task_id: str, user: StoredUser | None) -> bool:
     return user is not None and user.id == int(created["user_id"])
 
 
+@raises(TASK_NOT_FOUND)
 async def get_path_task(
-    task_id: Annotated[Text, Path(max_length=100)], queue: TaskQueue, user: OptionalUser
+    task_id: Annotated[
+        Text, Path(max_length=100, description="The `id` from the submission.", examples=TASK_ID.examples)
+    ],
+    queue: TaskQueue,
+    user: OptionalUser,
 ) -> TaskState:
     """The path's task; for a stranger there is none."""
     task = await read_task(queue, task_id) if _may_read(task_id, user) else None
@@ -65,34 +78,47 @@ def get_queue_settings(request: Request) -> RedisQueueSettings:
     return settings
 
 
+TaskMessage = Annotated[str, Query(description="The argument of the task.", examples=["hello"])]
 NewTaskId = Annotated[str, Depends(get_new_task_id)]
 PathTask = Annotated[TaskState, Depends(get_path_task)]
 QueueSettings = Annotated[RedisQueueSettings, Depends(get_queue_settings)]
 
 
-@router.post("/task", status_code=201, responses=errors(429, 503), dependencies=[Depends(rate_limiter)])
-async def create_task(message: str, queue: TaskQueue, task_id: NewTaskId) -> Job:
+@router.post(
+    "/task",
+    status_code=201,
+    summary="Submit a task",
+    responses=errors(KEY_REUSED),
+    dependencies=[Depends(rate_limiter)],
+)
+async def create_task(message: TaskMessage, queue: TaskQueue, task_id: NewTaskId) -> Job:
+    """A worker runs it at least once, also if servers or workers stop in between."""
     if await queue.enqueue_job("sample_background_task", message, _job_id=task_id) is None:
         earlier = await read_task(queue, task_id)
         if earlier and earlier.args != [message]:
-            raise UnprocessableEntityException("The idempotency key was used for another request")
+            raise UnprocessableEntityException(KEY_REUSED.detail)
     return Job(id=task_id)
 
 
-@router.get("/task/{task_id}", responses=errors(404, 503))
+@router.get("/task/{task_id}", summary="Read a task")
 async def get_task(task: PathTask) -> TaskRead:
+    """For anyone who has its id; if a user submitted it, for that user and superusers."""
     return TaskRead.model_validate(task)
 
 
-@router.get("", response_model=TaskOverview, responses=errors(401, 403, 503))
+@router.get("", summary="Read the queue", response_model=TaskOverview)
 async def get_tasks(
     superuser: Superuser,
     queue: TaskQueue,
     settings: QueueSettings,
-    page: Annotated[int, Query(ge=1, le=MAX_INT32)] = 1,
-    items_per_page: Annotated[int, Query(ge=1, le=100)] = 10,
+    page: Annotated[
+        int, Query(ge=1, le=MAX_INT32, description="The number of the page of results, from 1.", examples=[1])
+    ] = 1,
+    items_per_page: Annotated[
+        int, Query(ge=1, le=100, description="The largest number of results on a page.", examples=[10])
+    ] = 10,
 ) -> dict[str, Any]:
-    """What people watch: the length of the queue, what runs, and what has ended, failures first."""
+    """For superusers. The results of failed tasks come first, then the newest."""
     offset = (page - 1) * items_per_page
     queue_length, in_progress = await read_running(queue)
     recent = await read_recent(queue, offset, items_per_page, settings.TASK_RESULT_TTL_SECONDS)

@@ -12,7 +12,7 @@ from app.api.dependencies import (
     Superuser,
 )
 from app.api.paginated import CursorListResponse, PageWindow, PaginatedListResponse, list_response
-from app.api.responses import errors
+from app.api.responses import TIER_NOT_FOUND, USER_NOT_FOUND, errors, message, not_found, unprocessable
 from app.api.usernames import refuse_reserved
 from app.core.schemas import Message
 from app.core.utils.cache import cache
@@ -30,30 +30,37 @@ from app.schemas.user import (
 
 router = APIRouter(tags=["users"])
 
+NO_SUCH_USER = not_found("User", "The user does not exist.")
+EMAIL_TAKEN = unprocessable("Email is already registered", "Another user has this email address.")
+USERNAME_TAKEN = unprocessable("Username not available", "Another user has this username, or a path needs it.")
+
 _OF_AUTHOR = ["users:*", "{username}_posts:*", "{username}_post_cache:*"]
 _OF_NEW_NAME = ["{values.username}_posts:*", "{values.username}_post_cache:*"]
 """What shows a user: the lists, and the posts under the name in their path."""
 
 
 @router.get("/user/me", include_in_schema=False, response_model=UserRead)
-@router.get("/user/me/", response_model=UserRead, responses=errors(401))
+@router.get("/user/me/", summary="Read the caller", response_model=UserRead)
 async def read_users_me(current_user: CurrentUser) -> StoredUser:
+    """The user whose access token the request has."""
     return current_user
 
 
-@router.get("/user/{username}", response_model=UserRead, responses=errors(404))
+@router.get("/user/{username}", summary="Read a user", response_model=UserRead, responses=errors(USER_NOT_FOUND))
 @cache("user", resource_id_name="username")
 async def read_user(request: Request, username: PathUsername, db: Db) -> StoredUser:
     return await crud_users.read(db, username)
 
 
-@router.get("/users", response_model=PaginatedListResponse[UserRead] | CursorListResponse[UserRead])
+@router.get(
+    "/users", summary="List users", response_model=PaginatedListResponse[UserRead] | CursorListResponse[UserRead]
+)
 @cache("users", resource_id_name="window", expiration=60)
 async def read_users(request: Request, db: Db, window: PageWindow) -> dict[str, Any]:
     return list_response(request, window, await crud_users.read_page(db, window))
 
 
-@router.post("/user", status_code=201)
+@router.post("/user", status_code=201, summary="Register a user", responses=errors(EMAIL_TAKEN, USERNAME_TAKEN))
 @cache("user", resource_id_name="values.username", pattern_to_invalidate_extra=["users:*"])
 async def write_user(request: Request, values: UserCreate, db: Db, hasher: Hasher) -> UserRead:
     refuse_reserved(request, values.username)
@@ -62,7 +69,11 @@ async def write_user(request: Request, values: UserCreate, db: Db, hasher: Hashe
     return await crud_users.add(db, user, UserRead)
 
 
-@router.patch("/user/{username}", responses=errors(401, 403, 404))
+@router.patch(
+    "/user/{username}",
+    summary="Change a user",
+    responses=message("User updated") | errors(EMAIL_TAKEN, USERNAME_TAKEN),
+)
 @cache(
     "user",
     resource_id_name="username",
@@ -70,39 +81,54 @@ async def write_user(request: Request, values: UserCreate, db: Db, hasher: Hashe
     pattern_to_invalidate_extra=[*_OF_AUTHOR, *_OF_NEW_NAME],
 )
 async def patch_user(request: Request, username: PathUsername, user: SelfUser, values: UserUpdate, db: Db) -> Message:
+    """For the user only. Fields that are left out keep their values."""
     if values.username:
         refuse_reserved(request, values.username)
     await crud_users.change(db, values, id=user.id)
     return Message(message="User updated")
 
 
-@router.delete("/user/{username}", responses=errors(401, 403, 404))
+@router.delete("/user/{username}", summary="Delete a user", responses=message("User deleted"))
 @cache("user", resource_id_name="username", pattern_to_invalidate_extra=_OF_AUTHOR)
 async def erase_user(request: Request, username: PathUsername, user: SelfUser, db: Db) -> Message:
+    """For the user only. The tokens are revoked. Username and email stay taken."""
     await crud_users.soft_delete(db, id=user.id)
     return Message(message="User deleted")
 
 
-@router.delete("/db_user/{username}", responses=errors(401, 403, 404))
+@router.delete(
+    "/db_user/{username}",
+    summary="Delete a user permanently",
+    responses=message("User deleted from the database") | errors(NO_SUCH_USER),
+)
 @cache("user", resource_id_name="username", pattern_to_invalidate_extra=_OF_AUTHOR)
 async def erase_db_user(request: Request, username: PathUsername, superuser: Superuser, db: Db) -> Message:
+    """For superusers. The posts are deleted too. Username and email become available."""
     await crud_users.hard_delete(db, username=username)
     return Message(message="User deleted from the database")
 
 
-@router.get("/user/{username}/rate_limits", response_model=UserReadWithRateLimits, responses=errors(401, 403, 404))
+@router.get(
+    "/user/{username}/rate_limits", summary="Read a user with their rate limits", response_model=UserReadWithRateLimits
+)
 async def read_user_rate_limits(superuser: Superuser, user: PathUser, db: Db) -> UserReadWithRateLimits:
+    """For superusers."""
     rules = await crud_rate_limits.read_all_of_tier(db, user.tier_id) if user.tier_id else []
     public = UserRead.model_validate(user)
     return UserReadWithRateLimits(**public.model_dump(), tier_rate_limits=rules)
 
 
-@router.get("/user/{username}/tier", responses=errors(404))
+@router.get("/user/{username}/tier", summary="Read a user with their tier", responses=errors(USER_NOT_FOUND))
 async def read_user_tier(username: PathUsername, db: Db) -> UserReadWithTier | None:
+    """`null` if the user has no tier."""
     return await crud_users.read_with_tier(db, username)
 
 
-@router.patch("/user/{username}/tier", responses=errors(401, 403, 404))
+@router.patch(
+    "/user/{username}/tier",
+    summary="Move a user to a tier",
+    responses=message("User User Userson Tier updated") | errors(TIER_NOT_FOUND),
+)
 @cache("user", resource_id_name="username", pattern_to_invalidate_extra=["users:*"])
 async def patch_user_tier(
     request: Request,
@@ -112,5 +138,6 @@ async def patch_user_tier(
     values: UserTierUpdate,
     db: Db,
 ) -> Message:
+    """For superusers. The rate limits of the new tier apply at once."""
     await crud_users.change(db, values, id=user.id)
     return Message(message=f"User {user.name} Tier updated")
