@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import inspect
 import signal
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
@@ -15,12 +17,13 @@ from sqlalchemy import select, text
 
 from app.core.config import Settings
 from app.core.db.token_blacklist import TokenBlacklist
-from app.core.queue.view import TaskState, TaskStatus, read_task
+from app.core.queue.view import TaskState, TaskStatus, read_recent, read_task
 from app.core.utils import queue
 from app.core.worker import functions
 from app.core.worker.runtime.context import TaskContext
+from app.core.worker.runtime.handover import HAND_BACK_SECONDS, HANDOVER_FUNCTIONS
 from app.core.worker.runtime.reliable import ReliableWorker, limited, scheduled
-from app.core.worker.runtime.retries import MAX_DEATHS, RetryPolicy, Task
+from app.core.worker.runtime.retries import MAX_LOST_RUNS, RetryPolicy, Task
 from app.core.worker.settings import WorkerSettings
 from tests.conftest import Services
 from tests.helper import Rows
@@ -106,12 +109,12 @@ class TestTries:
     async def test_a_task_that_kills_its_workers_ends_as_failed(self, quick: Settings, redis: Redis) -> None:
         async with queue.open_queue(quick) as pool:
             await pool.enqueue_job("note", 1, _job_id="killer")
-            await redis.set("arq:deaths:killer", MAX_DEATHS)
+            await redis.set("arq:lost-runs:killer", MAX_LOST_RUNS)
             await tasks.run_tasks(quick, tasks.note)
             state = await read_task(pool, "killer")
         assert state
         assert (state.status, state.success) == (TaskStatus.FAILED, False)
-        assert state.result == f"WorkerLostError: the worker died {MAX_DEATHS} times while it ran this task"
+        assert state.result == f"WorkerLostError: the worker was lost {MAX_LOST_RUNS} times while it ran this task"
 
     async def test_poison_fails_and_the_rest_runs(self, quick: Settings, redis: Redis) -> None:
         async with queue.open_queue(quick) as pool:
@@ -119,15 +122,51 @@ class TestTries:
             # What would run code where arq's own reader is used.
             await redis.set("arq:job:exploit", b"cos\nsystem\n(S'touch /tmp/should-not-exist'\ntR.")
             await redis.zadd("arq:queue", {"garbage": 1, "exploit": 1, "gone": 1})
-            await pool.enqueue_job("no_such_task", _job_id="unknown")
             await pool.enqueue_job("note", 1, 2, 3, 4, _job_id="arguments")
             await pool.enqueue_job("note", 1, _job_id="good")
             await tasks.run_tasks(quick, tasks.note)
-            states = [await read_task(pool, i) for i in ("garbage", "exploit", "gone", "unknown", "arguments", "good")]
+            states = [await read_task(pool, i) for i in ("garbage", "exploit", "gone", "arguments", "good")]
+            recent = await read_recent(pool, 0, 10, quick.TASK_RESULT_TTL_SECONDS)
         *bad, good = [state for state in states if state]
-        assert [state.status for state in bad] == [TaskStatus.FAILED] * 5
-        assert str(bad[4].result).startswith("TypeError: note() takes")
+        assert [state.status for state in bad] == [TaskStatus.FAILED] * 4
+        assert [state.function for state in bad[:2]] == ["<unknown>"] * 2
+        assert {task.job_id for task in recent.tasks} == {"garbage", "exploit", "arguments", "good"}
+        assert str(bad[3].result).startswith("TypeError: note() takes")
         assert good.status is TaskStatus.COMPLETE
+
+    async def test_an_unknown_function_waits_for_a_worker_that_has_it(self, quick: Settings, redis: Redis) -> None:
+        """A deploy with a new kind of task: the old worker claims it first, again and again."""
+        async with queue.open_queue(quick) as pool:
+            await pool.enqueue_job("note", 7, _job_id="new")
+            for _ in range(quick.TASK_MAX_TRIES + 1):
+                async with tasks.burst_worker(quick, [tasks.hang], max_burst_jobs=1) as old_worker:
+                    await old_worker.async_run()
+                state = await read_task(pool, "new")
+                assert state
+                assert (state.status, state.function, state.args) == (TaskStatus.DEFERRED, "note", [7])
+                await redis.zadd("arq:queue", {"new": 1})
+            await tasks.run_tasks(quick, tasks.note)
+            state = await read_task(pool, "new")
+        assert state
+        assert (state.status, state.result, state.job_try) == (TaskStatus.COMPLETE, 7, 1)
+        assert not await redis.exists("arq:unknown-since:new", "arq:lost-runs:new")
+
+    async def test_an_unknown_function_fails_when_its_time_is_over(self, quick: Settings, redis: Redis) -> None:
+        async with queue.open_queue(quick) as pool:
+            await pool.enqueue_job("no_such_task", 1, two=2, _job_id="unknown")
+            await redis.set("arq:unknown-since:unknown", time.time() - HAND_BACK_SECONDS)
+            await tasks.run_tasks(quick, tasks.note)
+            state = await read_task(pool, "unknown")
+            recent = await read_recent(pool, 0, 10, quick.TASK_RESULT_TTL_SECONDS)
+        assert state
+        assert (state.status, state.function, state.args, state.kwargs) == (
+            TaskStatus.FAILED,
+            "no_such_task",
+            [1],
+            {"two": 2},
+        )
+        assert state.result == "UnknownFunctionError: no worker has the function 'no_such_task'"
+        assert recent.tasks == [state]
 
     def test_back_off_grows_with_jitter_up_to_a_bound(self) -> None:
         policy = RetryPolicy(max_tries=99, timeout=1, first_delay=1)
@@ -196,9 +235,13 @@ class TestSchedules:
 
 
 class TestSettings:
-    def test_functions_stay_as_they_are_written(self) -> None:
-        assert functions.sample_background_task in WorkerSettings.functions
-        assert WorkerSettings.functions == [functions.sample_background_task]
+    def test_the_class_has_its_functions_as_arq_runs_them(self) -> None:
+        first, *handover = WorkerSettings.functions
+        assert (first.name, inspect.unwrap(first.coroutine)) == (
+            "sample_background_task",
+            functions.sample_background_task,
+        )
+        assert handover == list(HANDOVER_FUNCTIONS)
 
     def test_importing_opens_nothing(self, services: Services) -> None:
         code = "import socket; socket.socket.connect = None; import src.app.core.worker.settings"

@@ -72,12 +72,10 @@ class RecentTasks:
     total_count: int
 
 
-def note_result(transaction: Pipeline, key: object, value: object) -> None:
-    """Enters a result that the transaction stores under arq's key into the list of recent ones."""
-    if not isinstance(key, str) or not key.startswith(result_key_prefix) or not isinstance(value, bytes):
-        return
-    recent = RECENT_KEYS[bool(loads(value)["s"])]
-    transaction.zadd(recent, {key.removeprefix(result_key_prefix): timestamp_ms()})
+def note_result(transaction: Pipeline, job_id: str, *, success: bool) -> None:
+    """Adds a task that ended to the list of recent results, as part of the transaction."""
+    recent = RECENT_KEYS[success]
+    transaction.zadd(recent, {job_id: timestamp_ms()})
     transaction.zremrangebyrank(recent, 0, -MAX_RECENT - 1)
 
 

@@ -21,7 +21,6 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from app.core.config import RedisQueueSettings
 from app.core.queue.jobs import TIMEOUT_SECONDS, JobQueue
-from app.core.queue.view import note_result
 from app.core.redis import create_pool
 
 logger = logging.getLogger(__name__)
@@ -144,11 +143,6 @@ class PatientPipeline(Pipeline):
             return await transaction(raise_on_error)
         except OUTAGES as error:
             raise WatchError("the connection broke while it watched") from error
-
-    def set(self, name: Any, value: Any, *args: Any, **options: Any) -> Any:
-        """Stores a value; a task's result is also entered into the list of recent ones, in the same transaction."""
-        note_result(self, name, value)
-        return super().set(name, value, *args, **options)
 
 
 class PatientQueue(JobQueue):

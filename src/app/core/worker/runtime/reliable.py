@@ -1,21 +1,22 @@
 """The base of a worker's settings: arq with its defaults replaced by ones that lose no task."""
 
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from arq.cron import CronJob, cron
 from arq.typing import OptionType, WeekdayOptionType
 from arq.worker import Function, func
 
 from app.core.config import RedisQueueSettings
-from app.core.queue.codec import dumps, loads
 from app.core.queue.jobs import redis_settings
 from app.core.worker.runtime.context import shutdown, startup
+from app.core.worker.runtime.handover import HANDOVER_FUNCTIONS, WorkerCodec
+from app.core.worker.runtime.hooks import after_run, before_run
 from app.core.worker.runtime.reconnect import PatientQueue
-from app.core.worker.runtime.retries import MAX_DEATHS, RetryPolicy, Task, count_end, count_start, retried
+from app.core.worker.runtime.retries import MAX_LOST_RUNS, RetryPolicy, Task, retried
 
 STOP_SECONDS = 5
 """How long a stopping worker lets its tasks finish before it hands them back; less than Docker's ten to a SIGKILL."""
@@ -24,57 +25,48 @@ HEALTH_SECONDS = 30
 TIMEOUT_MARGIN_SECONDS = 2
 """arq's own time-out, for a task that does not heed ours."""
 
-T = TypeVar("T")
-
-
-class _Prepared(list[T]):
-    """The functions or schedules as they are written; arq, which iterates over them, gets them with retries."""
-
-    def __init__(self, items: Sequence[T], prepare: Callable[[T], Any]) -> None:
-        super().__init__(items)
-        self._prepare = prepare
-
-    def __iter__(self) -> Iterator[Any]:
-        return map(self._prepare, super().__iter__())
-
 
 class ReliableWorker:
     """Settings for `arq`: `class WorkerSettings(ReliableWorker, settings=settings)` with a list of `functions`.
 
-    Every option of `arq.worker.Worker` may be set beside it and wins.
+    The class then has these functions, and the scheduled ones of `cron_jobs`, as arq's own objects with retries. Every
+    option of `arq.worker.Worker` may be set in the class and has priority.
     """
 
     functions: ClassVar[Sequence[Any]] = []
     cron_jobs: ClassVar[Sequence[CronJob]] = []
 
     def __init_subclass__(cls, settings: RedisQueueSettings) -> None:
-        # arq reads what stands in the class itself, not what it inherits.
+        # arq reads what is in the class itself, not what it inherits.
         own = dict(vars(cls))
         policy = RetryPolicy(settings.TASK_MAX_TRIES, settings.TASK_TIMEOUT_SECONDS, settings.TASK_RETRY_DELAY_SECONDS)
+        functions = [_prepare_function(task, policy) for task in cls.functions]
+        cron_jobs = [_prepare_cron_job(job, policy) for job in cls.cron_jobs]
+        codec = WorkerCodec([*(each.name for each in functions), *(each.name for each in cron_jobs)])
         prepared = {
-            "functions": _Prepared(cls.functions, lambda task: _prepare_function(task, policy)),
-            "cron_jobs": _Prepared(cls.cron_jobs, lambda job: _prepare_cron_job(job, policy)),
+            "functions": [*functions, *HANDOVER_FUNCTIONS],
+            "cron_jobs": cron_jobs,
             "on_startup": startup(settings, own.get("on_startup")),
             "on_shutdown": shutdown(own.get("on_shutdown")),
-            "on_job_start": count_start(own.get("on_job_start")),
-            "on_job_end": count_end(own.get("on_job_end")),
+            "on_job_start": before_run(own.get("on_job_start")),
+            "on_job_end": after_run(own.get("on_job_end")),
         }
-        for name, value in (_defaults(settings) | own | prepared).items():
+        for name, value in (_defaults(settings, codec) | own | prepared).items():
             if own.get(name) is not value:
                 setattr(cls, name, value)
 
 
-def _defaults(settings: RedisQueueSettings) -> dict[str, Any]:
+def _defaults(settings: RedisQueueSettings, codec: WorkerCodec) -> dict[str, Any]:
     return {
         "redis_pool": PatientQueue(settings),
         "redis_settings": redis_settings(settings),
-        "job_serializer": dumps,
-        "job_deserializer": loads,
+        "job_serializer": codec.dumps,
+        "job_deserializer": codec.loads,
         "job_timeout": settings.TASK_TIMEOUT_SECONDS + TIMEOUT_MARGIN_SECONDS,
         "job_completion_wait": STOP_SECONDS,
         "keep_result": settings.TASK_RESULT_TTL_SECONDS,
-        # The bound on tries is ours; arq's would count a worker's death as a try.
-        "max_tries": settings.TASK_MAX_TRIES + MAX_DEATHS,
+        # The bound on tries is ours; arq's would count a lost run as a try.
+        "max_tries": settings.TASK_MAX_TRIES + MAX_LOST_RUNS,
         "poll_delay": POLL_SECONDS,
         "health_check_interval": HEALTH_SECONDS,
         # One a machine: a worker that stops takes its own sign of life away, not its neighbours'.
@@ -113,7 +105,7 @@ def _prepare_function(task: Task | Function | str, policy: RetryPolicy) -> Funct
         function,
         coroutine=retried(function.coroutine, its_policy),
         timeout_s=its_policy.timeout + TIMEOUT_MARGIN_SECONDS,
-        max_tries=its_policy.max_tries + MAX_DEATHS,
+        max_tries=its_policy.max_tries + MAX_LOST_RUNS,
     )
 
 

@@ -1,7 +1,8 @@
-"""What makes a plain async function a task that is retried: tries, time-outs, back-off and their count in Redis.
+"""Makes a plain async function a task that is retried: time-outs, back-off, and a bound on tries.
 
-A try is a run that ended in an error or a time-out. A run that a stopping worker hands back is none, and neither is one
-that ended with its worker's death: those are counted apart, so that a task which kills its workers ends too.
+A try is a run that ended with an error or a time-out. A run that a stopping worker returns to the queue is not a try.
+Neither is a run that was lost with its worker (`kill -9`): lost runs are counted separately, so that a task that
+crashes every worker ends too. `hooks` keeps both counts in Redis.
 """
 
 import asyncio
@@ -12,26 +13,25 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
-from arq.constants import retry_key_prefix
 from arq.worker import Retry, RetryJob
 
-from app.core.worker.runtime.context import Hook, TaskContext
+from app.core.worker.runtime.context import TaskContext
 
 logger = logging.getLogger(__name__)
 
 MAX_DELAY_SECONDS = 300.0
-MAX_DEATHS = 10
-DEATHS_KEPT_SECONDS = 24 * 3600
-DEATHS_KEY_PREFIX = "arq:deaths:"
-_RUNS = "_runs_without_end"
-_FAILED = "_failed"
+MAX_LOST_RUNS = 10
+RUNS_WITHOUT_END = "_runs_without_end"
+FAILED_TRY = "_failed_try"
+SUCCESS = "_success"
+"""Entries of arq's context, read by `hooks`: whether this try failed; once the task has ended, whether it succeeded."""
 
 Task = Callable[..., Coroutine[Any, Any, Any]]
 """`async def task(ctx: TaskContext, ...)`; the arguments and the result are plain data."""
 
 
 class WorkerLostError(Exception):
-    """The worker died each time it ran this task."""
+    """Every worker that ran this task was lost: it crashed or was killed."""
 
 
 class TriesExhaustedError(Exception):
@@ -82,68 +82,26 @@ def _retry(error: Exception, tries: int, policy: RetryPolicy) -> Exception:
 
 
 def retried(task: Task, policy: RetryPolicy) -> Task:
-    """The task under this policy, as arq shall run it."""
+    """The task under this policy, as arq runs it."""
 
     @wraps(task)
     async def run(context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         ctx = TaskContext(context)
-        if context.get(_RUNS, 0) > MAX_DEATHS:
-            raise WorkerLostError(f"the worker died {MAX_DEATHS} times while it ran this task")
+        if context.get(RUNS_WITHOUT_END, 0) > MAX_LOST_RUNS:
+            context[SUCCESS] = False
+            raise WorkerLostError(f"the worker was lost {MAX_LOST_RUNS} times while it ran this task")
         try:
-            return await _run(task(ctx, *args, **kwargs), policy.timeout)
+            result = await _run(task(ctx, *args, **kwargs), policy.timeout)
         except Exception as error:
-            context[_FAILED] = True
+            context[FAILED_TRY] = True
             consequence = _retry(error, ctx.job_try, policy)
             if consequence is error:
+                context[SUCCESS] = False
                 raise
             where = task.__qualname__, ctx.job_id, ctx.job_try, policy.max_tries
             logger.warning("%s (%s) failed, try %d of %d", *where, exc_info=error)
             raise consequence from error
+        context[SUCCESS] = True
+        return result
 
     return run
-
-
-def count_start(own: Hook | None) -> Hook:
-    """Notes before each run that it is on; what `count_end` does not take back was ended by the worker's death."""
-
-    async def on_job_start(context: dict[str, Any]) -> None:
-        ctx = TaskContext(context)
-        deaths_key = DEATHS_KEY_PREFIX + ctx.job_id
-        async with ctx.worker_queue.pipeline(transaction=True) as transaction:
-            # arq has just counted this run as a try.
-            transaction.decr(retry_key_prefix + ctx.job_id)
-            transaction.incr(deaths_key)
-            transaction.expire(deaths_key, DEATHS_KEPT_SECONDS)
-            _, context[_RUNS], _ = await transaction.execute()
-        if own:
-            await own(context)
-
-    return on_job_start
-
-
-def _accept_cancellation() -> None:
-    """Tells asyncio that the order to stop was carried out.
-
-    arq catches the `CancelledError` of a task that it hands back and goes on in the same asyncio task. Until Python
-    3.11.3 every `asyncio.timeout` in there, redis-py's too, would let its own cancellation through.
-    """
-    task = asyncio.current_task()
-    while task and task.cancelling():
-        task.uncancel()
-
-
-def count_end(own: Hook | None) -> Hook:
-    """Counts the try if the run failed; outside the task's time-out, because it may have to wait for Redis."""
-
-    async def on_job_end(context: dict[str, Any]) -> None:
-        ctx = TaskContext(context)
-        _accept_cancellation()
-        async with ctx.worker_queue.pipeline(transaction=True) as transaction:
-            if context.get(_FAILED):
-                transaction.incr(retry_key_prefix + ctx.job_id)
-            transaction.delete(DEATHS_KEY_PREFIX + ctx.job_id)
-            await transaction.execute()
-        if own:
-            await own(context)
-
-    return on_job_end
