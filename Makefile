@@ -4,13 +4,16 @@ PYTHON ?= python3
 HOST = 127.0.0.1
 PORT = 8000
 ARGS =
+ONLY =
+ROUNDS = 5
+SECONDS = 5
 
 PY := .venv/bin/python
 POETRY := .tools/poetry/bin/python -m poetry --no-interaction
 SOURCES := src dev deploy tests gunicorn.conf.py $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test test-compose check format clean python
+.PHONY: help run install test test-compose bench check format clean python
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -30,6 +33,9 @@ test: install ## All tests and their coverage (ARGS="-k login")
 test-compose: install ## The tests of docker-compose.yml, which need Docker
 	$(PY) -m pytest -m compose $(ARGS)
 
+bench: install ## The hot requests against a hand-written application (ONLY=S1,S4 ROUNDS=5 SECONDS=5)
+	$(PY) -m benchmarks.compare --only "$(ONLY)" --rounds $(ROUNDS) --seconds $(SECONDS)
+
 check: install ## Format, lint, types, import directions, lock file, migrations
 	$(PY) -m ruff format --check $(SOURCES)
 	$(PY) -m ruff check $(SOURCES)
@@ -45,7 +51,7 @@ format: install ## Format the code and mend what the linter can
 clean: python ## Remove .venv, .tools, the local data and all caches
 	@"$(PYTHON)" -m dev.local.clean
 	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov
-	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 python:
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \

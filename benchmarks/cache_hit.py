@@ -1,6 +1,6 @@
 """What a hit costs beside the same endpoint without the cache, in one process.
 
-Run it from the root: `PYTHONPATH=src python -m benchmarks.cache_hit`.
+Run it from the root: `python -m benchmarks.cache_hit`.
 A list of ten posts, asked of the application in-process, so that no server or network hides the difference.
 """
 
@@ -13,13 +13,16 @@ from fastapi import FastAPI
 
 from app.api import router
 from app.core.config import RedisCacheSettings, Settings
+from app.core.settings_base import SettingsBase
 from app.core.setup import create_application
 from dev.services import POSTGRES_FAST, PostgresServer, ValkeyServer, temporary_folder
 from tests.conftest import SECRET_KEY
 from tests.helper import API, Rows
 
 ROUNDS = 1_000
-WITHOUT_CACHE = type("WithoutCache", tuple(base for base in Settings.__bases__ if base is not RedisCacheSettings), {})
+WITHOUT_CACHE: type[SettingsBase] = type(
+    "WithoutCache", tuple(base for base in Settings.__bases__ if base is not RedisCacheSettings), {}
+)
 
 
 async def measure(app: FastAPI, path: str) -> tuple[float, float]:

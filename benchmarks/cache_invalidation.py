@@ -1,6 +1,6 @@
 """A write's invalidation beside 0 and 1,000,000 unrelated entries.
 
-Run it from the root: `PYTHONPATH=src python -m benchmarks.cache_invalidation`.
+Run it from the root: `python -m benchmarks.cache_invalidation`.
 Every unrelated entry is one of the cache's own, in its index too.
 """
 

@@ -1,6 +1,6 @@
 """Kills workers with SIGKILL at random moments and counts what is lost, what runs twice, and how long a restart takes.
 
-PYTHONPATH=src python -m benchmarks.kill_workers --tasks 5000 --kills 10
+python -m benchmarks.kill_workers --tasks 5000 --kills 10
 """
 
 import argparse
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from app.core.config import Settings, settings
+from app.core.queue.jobs import JobQueue
 from app.core.queue.view import TaskState, TaskStatus, read_task
 from app.core.utils import queue
 from app.core.worker.runtime.context import TaskContext
@@ -75,7 +76,7 @@ async def kill_again_and_again(
     return killed
 
 
-async def read_trace(pool: queue.JobQueue, number: int, task_id: str) -> Trace:
+async def read_trace(pool: JobQueue, number: int, task_id: str) -> Trace:
     lines = [line.split() for line in (await pool.get(f"starts:{number}") or b"").decode().splitlines()]
     starts = [(int(pid), float(when)) for pid, when in lines]
     return Trace(await read_task(pool, task_id), starts, int(await pool.get(f"ends:{number}") or 0))

@@ -19,7 +19,6 @@ from statistics import median
 import bcrypt
 import httpx
 
-import src.app.main  # noqa: F401 - makes `app` importable from the root
 from dev.services import POSTGRES_FAST, PostgresServer, ValkeyServer, temporary_folder
 from tests.conftest import Services
 from tests.support.modules import wait_for

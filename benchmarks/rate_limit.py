@@ -11,7 +11,6 @@ from statistics import median
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 
-import src.app.main  # noqa: F401 - makes `app` importable from the root
 from app.api.dependencies import OptionalUser, rate_limiter
 from app.core.config import Settings
 from app.core.setup import create_application

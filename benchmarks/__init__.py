@@ -1,0 +1,11 @@
+"""Measurements of what the code costs. Each is run from the root of the project with `.venv/bin/python -m`:
+
+benchmarks.compare             `make bench`: eight hot requests, the template against an application written by hand
+benchmarks.cache_hit           a hit of the cache against the same endpoint without it
+benchmarks.cache_invalidation  dropping entries next to 0 and 1,000,000 unrelated ones
+benchmarks.rate_limit          what the limiter adds to a request, in GETs of Redis
+benchmarks.login_storm         what a storm of logins costs other clients, and logins against bare bcrypt
+benchmarks.kill_workers        tasks lost and repeated while workers are killed at random
+"""
+
+import src  # noqa: F401 - makes `app` importable from the root

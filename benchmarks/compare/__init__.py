@@ -1,0 +1,9 @@
+"""`make bench`: the template against a comparison application written by hand, scenario by scenario.
+
+`bare` is the comparison, `stage` starts everything, `scenarios` says what is sent and expected, `rounds` measures,
+`load` sends (by `wrk.lua`, or by `clients` where wrk is not installed), `cores` pins, `report` and `plot` show.
+
+Both applications run in one uvicorn worker each on the same PostgreSQL and Valkey, each in a database of its own with
+the same rows. In each round one is measured right after the other, the order alternates, and the medians count. Every
+response is checked: a wrong status, or a miss where a hit belongs, ends the run with status 1.
+"""
