@@ -44,6 +44,12 @@ check: install ## Format, lint, types, import directions, lock file, migrations
 	$(POETRY) check --lock
 	$(PY) -m dev.check_migrations
 
+chaos: install ## Random faults against real processes (SECONDS=120 SEED=1)
+	$(PY) -m dev.chaos --seconds $(or $(SECONDS),120) --seed $(or $(SEED),1)
+
+fuzz: install ## Generated requests against the API, as three roles (CASES=10000 SEED=1)
+	$(PY) -m dev.fuzz --cases $(or $(CASES),10000) --seed $(or $(SEED),1)
+
 format: install ## Format the code and mend what the linter can
 	$(PY) -m ruff check --fix $(SOURCES)
 	$(PY) -m ruff format $(SOURCES)
