@@ -13,7 +13,7 @@ POETRY := .tools/poetry/bin/python -m poetry --no-interaction
 SOURCES := src dev deploy tests gunicorn.conf.py $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test test-compose bench check format clean python
+.PHONY: help run install test test-compose bench check chaos fuzz format clean python
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
