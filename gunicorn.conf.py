@@ -3,21 +3,12 @@
 Every value that depends on the place comes from a variable; an argument on the command line wins over this file.
 """
 
-import math
 import os
+import runpy
 from pathlib import Path
 
-
-def available_cores() -> int:
-    """Cores that this process may use: a container's limit counts, not the machine it runs on."""
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-        limit = math.ceil(int(quota) / int(period))
-    except (OSError, ValueError):  # another system, or "max": no limit
-        limit = 1_000_000
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, limit))
-
+# Read as a file, because the application's packages need not be importable here.
+available_cores = runpy.run_path(str(Path(__file__).parent / "src/app/core/cores.py"))["available_cores"]
 
 bind = f"{os.environ.get('HOST', '0.0.0.0')}:{os.environ.get('PORT', '8000')}"  # noqa: S104 - a container's only way in
 

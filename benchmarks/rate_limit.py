@@ -23,7 +23,7 @@ Handler = Callable[[], Awaitable[Response]]
 
 
 async def get_something(request: Request) -> None:
-    await request.app.state.resources.rate_limiter.redis.get("something")
+    await request.app.state.resources.rate_limiter.connection.execute("GET", "something")
 
 
 async def know_user(user: OptionalUser) -> None:

@@ -69,7 +69,7 @@ class TestLogin:
         assert answer.status_code == 200
         assert answer.json().keys() == {"access_token", "token_type"}
         assert answer.json()["token_type"] == "bearer"
-        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["Cache-Control"] == "private, no-store"
         assert await is_alive(client, answer.json()["access_token"])
 
     async def test_the_cookie_is_kept_from_scripts_and_plain_http(self, client: httpx.AsyncClient, rows: Rows) -> None:
@@ -212,7 +212,7 @@ class TestRefresh:
 
         assert answer.status_code == 200
         assert answer.json().keys() == {"access_token", "token_type"}
-        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["Cache-Control"] == "private, no-store"
         assert answer.cookies["refresh_token"] != account.refresh_token
         assert await is_alive(client, answer.json()["access_token"])
         assert (await refresh(client, answer.cookies["refresh_token"])).status_code == 200

@@ -9,6 +9,7 @@ from typing import Annotated
 import httpx
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, Response
+from redis.asyncio import Redis
 from sqlalchemy import event
 from sqlalchemy.engine import Connection
 
@@ -17,7 +18,6 @@ from app.api.dependencies import CurrentUser, get_optional_user, rate_limiter
 from app.core.config import AppSettings, CryptSettings, DefaultRateLimitSettings, PostgresSettings
 from app.core.exceptions.http_exceptions import NotFoundException
 from app.core.setup import create_application
-from app.core.utils.rate_limit import RateLimiter
 from app.crud.crud_rate_limit import crud_rate_limits
 from app.crud.crud_users import StoredUser
 from app.schemas.tier import TierRead
@@ -244,13 +244,12 @@ async def test_a_rule_for_no_route_is_accepted_and_the_log_names_the_nearest(
 
 
 async def test_a_limited_request_costs_no_statement_of_its_own_and_one_script_call(
-    limited_application: FastAPI, client: httpx.AsyncClient, rows: Rows
+    limited_application: FastAPI, client: httpx.AsyncClient, rows: Rows, redis: Redis
 ) -> None:
     account, tier = await member(rows)
     await rows.rate_limit(tier, "api_v1_tasks_task", 100)
     await post(client, account)
     engine = limited_application.state.resources.database.engine.sync_engine
-    limiter: RateLimiter = limited_application.state.resources.rate_limiter
     statements: list[str] = []
 
     def record(connection: Connection, cursor: object, statement: str, *_: object) -> None:
@@ -259,7 +258,7 @@ async def test_a_limited_request_costs_no_statement_of_its_own_and_one_script_ca
 
     event.listen(engine, "before_cursor_execute", record)
     try:
-        await limiter.redis.config_resetstat()
+        await redis.config_resetstat()
         for _ in range(5):
             await post(client)
         assert statements == []
@@ -268,7 +267,7 @@ async def test_a_limited_request_costs_no_statement_of_its_own_and_one_script_ca
     finally:
         event.remove(engine, "before_cursor_execute", record)
     assert len(statements) == 5, "the token's check, which brings the rule"
-    scripts = await limiter.redis.info("commandstats")
+    scripts = await redis.info("commandstats")
     assert scripts["cmdstat_evalsha"]["calls"] == 10
     assert "cmdstat_script|load" not in scripts
 
@@ -298,11 +297,10 @@ async def test_an_overridden_user_is_the_one_who_is_limited(
         limited_application.dependency_overrides.clear()
 
 
-async def test_a_forgotten_script_is_sent_again(limited_application: FastAPI, client: httpx.AsyncClient) -> None:
+async def test_a_script_that_redis_has_lost_is_sent_again(client: httpx.AsyncClient, redis: Redis) -> None:
     """As after a restart of Redis."""
     await post(client)
-    limiter: RateLimiter = limited_application.state.resources.rate_limiter
-    await limiter.redis.script_flush()
+    await redis.script_flush()
     assert told(await post(client))[:2] == ("3", "1")
 
 

@@ -141,7 +141,7 @@ async def test_every_answer_with_tokens_is_kept_by_nobody(client: httpx.AsyncCli
 
     for answer in answers:
         assert answer.status_code == 200, answer.text
-        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["Cache-Control"] == "private, no-store"
         attributes = {part.strip().lower() for part in answer.headers["Set-Cookie"].split(";")[1:]}
         assert attributes >= COOKIE
 

@@ -1,14 +1,64 @@
-"""Who knows a password: the one check behind the login, the change of a password and the docs' prompt."""
+"""Passwords in requests: the one check behind the login, the change of a password and the docs' prompt, and hashing."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
-from fastapi import Depends
+from fastapi import Depends, Request
 
-from app.api.dependencies import Hasher, Lockout
-from app.api.responses import LOCKED_OUT, raises
+from app.api.dependencies import Lockout, get_password_hasher
+from app.api.rate_limiting import limited_address
+from app.api.responses import LOCKED_OUT, raises, unavailable
 from app.core.db.database import Database
-from app.core.exceptions.http_exceptions import RateLimitException
+from app.core.exceptions.http_exceptions import RateLimitException, ServiceUnavailableException
+from app.core.limits.lockout import LockedOutError, LockoutBusyError
+from app.core.passwords import ClientLeftError, PasswordHasher, QueueFullError
 from app.crud.crud_users import Credentials, crud_users
+
+RETRY_AFTER_SECONDS = 2
+TOO_MANY_WAIT = unavailable(
+    "Too many passwords wait to be hashed, try again.", "The queue for hashing passwords is full."
+)
+
+
+async def _until_disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+@raises(TOO_MANY_WAIT)
+class RequestHasher:
+    """Hashes for one request, in turn with the requests of other addresses, and not for a client that has left.
+
+    Raises 503 where too many wait.
+    """
+
+    def __init__(self, request: Request, hasher: Annotated[PasswordHasher, Depends(get_password_hasher)]) -> None:
+        self._request = request
+        self._client = limited_address(request)
+        self._hasher = hasher
+
+    async def hash(self, password: str) -> str:
+        with _unavailable():
+            return await self._hasher.hash(password, self._client, _until_disconnected(self._request))
+
+    async def verify(self, password: str, hashed_password: str | None) -> bool:
+        with _unavailable():
+            left = _until_disconnected(self._request)
+            return await self._hasher.verify(password, hashed_password, self._client, left)
+
+
+@contextmanager
+def _unavailable() -> Iterator[None]:
+    try:
+        yield
+    except (QueueFullError, LockoutBusyError):
+        raise ServiceUnavailableException(TOO_MANY_WAIT.detail, retry_after=RETRY_AFTER_SECONDS) from None
+    except ClientLeftError:
+        raise ServiceUnavailableException("The client closed the connection.") from None
+
+
+Hasher = Annotated[RequestHasher, Depends()]
 
 
 @raises(LOCKED_OUT)
@@ -27,19 +77,20 @@ class PasswordCheck:
         return found if matches else None
 
     async def matches(self, account: str, password: str, hashed_password: str | None) -> bool:
-        await self._refuse_locked_out(account)
-        async with self._hasher.turns:
-            # Of many simultaneous guesses only as many as there are turns get this far before the first is counted.
-            await self._refuse_locked_out(account)
-            if await self._hasher.verify(password, hashed_password):
-                await self._lockout.clear(account)
-                return True
-            await self._lockout.record_failure(account)
-            return False
+        reservation = await self._reserve(account)
+        matches: bool | None = None
+        try:
+            matches = await self._hasher.verify(password, hashed_password)
+        finally:
+            await self._lockout.settle(account, reservation, matches)
+        return matches
 
-    async def _refuse_locked_out(self, account: str) -> None:
-        if seconds := await self._lockout.seconds_left(account):
-            raise RateLimitException("Too many failed logins.", headers={"Retry-After": str(seconds)})
+    async def _reserve(self, account: str) -> str:
+        try:
+            with _unavailable():
+                return await self._lockout.reserve(account)
+        except LockedOutError as error:
+            raise RateLimitException(LOCKED_OUT.detail, headers={"Retry-After": str(error.seconds)}) from None
 
 
 Passwords = Annotated[PasswordCheck, Depends()]

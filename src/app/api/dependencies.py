@@ -8,7 +8,7 @@ from fastapi import Depends, Path, Request
 from fastapi.security import OAuth2PasswordBearer
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.api.rate_limiting import LimitedPaths, choose_rule, limit_request, limited_address
+from app.api.rate_limiting import RateLimitSubject, depends_on, limit_request, limited_address, rule_paths
 from app.api.responses import (
     INVALID_TOKEN,
     NOT_AUTHENTICATED,
@@ -24,13 +24,14 @@ from app.core.config import CryptSettings
 from app.core.db.database import Database, async_get_db, get_database
 from app.core.exceptions.http_exceptions import ForbiddenException, UnauthorizedException
 from app.core.limits.lockout import LoginLockout
+from app.core.passwords import PasswordHasher
 from app.core.resources import Resources
 from app.core.schemas import Id, Text
-from app.core.security import PasswordHasher, TokenClaims, TokenType, decode_token
+from app.core.security import TokenClaims, TokenType, decode_token
 from app.core.utils.rate_limit import RateLimiter
-from app.crud.crud_rate_limit import RulePaths, TierRule, crud_rate_limits
+from app.crud.crud_rate_limit import TierRule, crud_rate_limits
 from app.crud.crud_tier import crud_tiers
-from app.crud.crud_users import StoredUser, crud_users
+from app.crud.crud_users import StoredUser, UserWithRules, crud_users
 from app.schemas.tier import TierRead
 
 oauth2_scheme = OAuth2PasswordBearer(
@@ -67,8 +68,7 @@ async def get_login_lockout(
     request: Request, settings: Annotated[CryptSettings, Depends(get_crypt_settings)]
 ) -> LoginLockout:
     limiter: RateLimiter | None = request.app.state.resources.rate_limiter
-    address = limited_address(request.client.host) if request.client else ""
-    return LoginLockout(limiter, settings, address)
+    return LoginLockout(limiter.connection if limiter else None, settings, limited_address(request))
 
 
 async def get_password_hasher(request: Request) -> PasswordHasher:
@@ -80,7 +80,6 @@ OpenResources = Annotated[Resources, Depends(get_resources)]
 TaskQueue = Annotated[ArqRedis, Depends(get_queue)]
 Crypt = Annotated[CryptSettings, Depends(get_crypt_settings)]
 Lockout = Annotated[LoginLockout, Depends(get_login_lockout)]
-Hasher = Annotated[PasswordHasher, Depends(get_password_hasher)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +95,11 @@ async def get_optional_caller(request: Request, token: BearerToken, database: Db
     claims = decode_token(token, TokenType.ACCESS, settings) if token else None
     if claims is None:
         return None
-    if paths := getattr(request.state, "rule_paths", None):
-        found = await crud_users.read_by_session_with_rules(database, claims, paths)
-        request.state.user_and_rules = found
-        return Caller(found[0], claims) if found else None
-    user = await crud_users.read_by_session(database, claims)
+    user: StoredUser | None
+    if depends_on(request.scope["route"].dependant, rate_limiter):
+        user = await crud_users.read_by_session_with_rules(database, claims, rule_paths(request))
+    else:
+        user = await crud_users.read_by_session(database, claims)
     return Caller(user, claims) if user else None
 
 
@@ -132,25 +131,18 @@ OptionalUser = Annotated[StoredUser | None, Depends(get_optional_user)]
 Superuser = Annotated[StoredUser, Depends(get_current_superuser)]
 
 
-async def _tier_rules(request: Request, paths: RulePaths, user: StoredUser) -> tuple[TierRule, ...]:
-    known: tuple[StoredUser, tuple[TierRule, ...]] | None = getattr(request.state, "user_and_rules", None)
-    if known and known[0] is user:
-        return known[1]
-    if user.tier_id is None:
-        return ()
-    # Somebody else looked the user up before the paths were known.
-    return await crud_rate_limits.read_rules(await get_database(request), user.tier_id, paths)
-
-
 @raises(RATE_LIMITED, NOT_COUNTED)
-async def rate_limiter(request: Request, paths: LimitedPaths, user: OptionalUser) -> None:
+async def rate_limiter(request: Request, user: OptionalUser) -> None:
     """Limits a route: `dependencies=[Depends(rate_limiter)]`.
 
-    A user is limited by the rule of its tier for the path, or else by the default; anybody else by address.
+    A user is limited by the rule of its tier for the path, or else by the default; an anonymous caller by address.
     """
-    # Few parameters: FastAPI walks through all that they depend on, known or not.
-    rules = await _tier_rules(request, paths, user) if user else ()
-    await limit_request(request, paths, user.id if user else None, choose_rule(rules, paths))
+    rules: tuple[TierRule, ...] = ()
+    if isinstance(user, UserWithRules):
+        rules = user.rules
+    elif user and user.tier_id is not None:  # another dependency overrides the lookup of the user
+        rules = await crud_rate_limits.read_rules(await get_database(request), user.tier_id, rule_paths(request))
+    await limit_request(request, RateLimitSubject.of(request, user, rules))
 
 
 @raises(USER_NOT_FOUND)

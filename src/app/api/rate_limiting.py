@@ -1,20 +1,24 @@
-"""How a request is limited: in whose bucket it counts, and by which rule."""
+"""How a request is limited: what it counts towards, and by which rule."""
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from ipaddress import IPv6Address, IPv6Network, ip_address
-from typing import Annotated
+from typing import Any
 
-from fastapi import Depends, Request
+from fastapi import Request
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import iter_route_contexts
 
+from app.api.responses import NOT_COUNTED, RATE_LIMITED, raises
 from app.core.config import DefaultRateLimitSettings
 from app.core.exceptions.http_exceptions import RateLimitException, ServiceUnavailableException
 from app.core.settings_base import SettingsBase
-from app.core.utils.rate_limit import Limit, RateLimiter, RateLimiterUnavailableError
+from app.core.utils.rate_limit import Admission, Limit, RateLimiter, RateLimiterUnavailableError
 from app.crud.crud_rate_limit import RulePaths, TierRule
+from app.crud.crud_users import StoredUser
 from app.middleware.rate_limit_headers import STATE_KEY
 from app.schemas.rate_limit import MAX_PATH_LENGTH, sanitize_path
 
@@ -32,21 +36,23 @@ def _template(request: Request) -> str:
     return template
 
 
-async def get_rule_paths(request: Request) -> RulePaths:
-    """Leaves the paths in the request's state too: the look-up of the user then brings the rule with it."""
+def rule_paths(request: Request) -> RulePaths:
+    """The paths under which a rule for this request may be stored."""
     literal = sanitize_path(request.scope["path"].removeprefix(request.scope.get("root_path", "")))
     template = sanitize_path(_template(request))
-    # A client's path may have any length and any characters; no rule is called so.
+    # A client's path may have any length and any characters; no rule has such a name.
     usable = len(literal) <= MAX_PATH_LENGTH and literal.isprintable()
-    request.state.rule_paths = paths = RulePaths(literal if usable else template, template)
-    return paths
+    return RulePaths(literal if usable else template, template)
 
 
-LimitedPaths = Annotated[RulePaths, Depends(get_rule_paths)]
+def depends_on(dependant: Dependant, call: Callable[..., Any]) -> bool:
+    """Whether the function is among the dependencies, at any depth."""
+    return any(each.call is call or depends_on(each, call) for each in dependant.dependencies)
 
 
-def limited_address(host: str) -> str:
-    """The address, or its network, that shares one bucket."""
+def limited_address(request: Request) -> str:
+    """The client's address, or for IPv6 its network: what shares one limit."""
+    host = request.client.host if request.client else ""
     try:
         address = ip_address(host.partition("%")[0])
     except ValueError:
@@ -62,36 +68,89 @@ def choose_rule(rules: Sequence[TierRule], paths: RulePaths) -> TierRule | None:
     return by_path.get(paths.literal) or by_path.get(paths.template)
 
 
-def _default(settings: SettingsBase) -> Limit | None:
-    if not isinstance(settings, DefaultRateLimitSettings):
-        return None
-    return Limit(settings.DEFAULT_RATE_LIMIT_LIMIT, settings.DEFAULT_RATE_LIMIT_PERIOD)
+@dataclass(frozen=True, slots=True)
+class RateLimitSubject:
+    """What one request counts towards: a user, or without one an address; a rule, or without one the route's path."""
+
+    user_id: int | None
+    address: str
+    rule: TierRule | None
+    path: str
+
+    @classmethod
+    def of(cls, request: Request, user: StoredUser | None, rules: Sequence[TierRule]) -> "RateLimitSubject":
+        """The rule of the literal path is chosen before the template's."""
+        paths = rule_paths(request)
+        by_path = {rule.path: rule for rule in rules}
+        rule = by_path.get(paths.literal) or by_path.get(paths.template)
+        path = rule.path if rule else paths.template
+        return cls(user.id if user else None, limited_address(request), rule, path)
+
+    @property
+    def key(self) -> str:
+        caller = f"address:{self.address}" if self.user_id is None else f"user:{self.user_id}"
+        return f"{caller}:{self.path}"
+
+    @property
+    def is_user_without_rule(self) -> bool:
+        return self.user_id is not None and self.rule is None
 
 
-async def limit_request(request: Request, paths: RulePaths, user_id: int | None, rule: TierRule | None) -> None:
-    """Counts the request.
+async def limit_request(request: Request, subject: RateLimitSubject) -> None:
+    """Counts the request by the subject's rule, or by the default.
 
-    Raises 429 where the window is full, and 503 where Redis is away and the settings say that nothing passes uncounted.
+    Raises 429 where the window is full, and 503 where the request cannot be counted and may not pass uncounted.
     """
-    limiter: RateLimiter | None = request.app.state.resources.rate_limiter
-    limit = Limit(rule.limit, rule.period) if rule else _default(request.app.state.resources.settings)
-    if limiter is None or limit is None:
+    settings: SettingsBase = request.app.state.resources.settings
+    if subject.rule:
+        limit = Limit(subject.rule.limit, subject.rule.period)
+    elif isinstance(settings, DefaultRateLimitSettings):
+        limit = Limit(settings.DEFAULT_RATE_LIMIT_LIMIT, settings.DEFAULT_RATE_LIMIT_PERIOD)
+    else:
         return
-    host = request.client.host if request.client else ""
-    caller = f"address:{limited_address(host)}" if user_id is None else f"user:{user_id}"
-    path = rule.path if rule else paths.template
-    without_rule = user_id is not None and rule is None
-    try:
-        admission = await limiter.admit(f"{caller}:{path}", limit, announce=without_rule)
-    except RateLimiterUnavailableError:
-        raise ServiceUnavailableException("Requests cannot be counted, try again.") from None
-    if admission is None:
-        return
-    if admission.announce:
-        logger.warning("user %s has no rate limit for %s: the default is used", user_id, path)
-    setattr(request.state, STATE_KEY, admission.headers)
-    if not admission.admitted:
+    admission = await _count(request, subject.key, limit, with_notice=subject.is_user_without_rule)
+    if admission and admission.notice_is_due:
+        logger.warning("user %s has no rate limit for %s: the default is used", subject.user_id, subject.path)
+    if admission and not admission.admitted:
         raise RateLimitException
+
+
+@raises(RATE_LIMITED, NOT_COUNTED)
+async def limit_login(request: Request) -> None:
+    """Limits the logins from one address, right or wrong, besides the lock on each account."""
+    settings: SettingsBase = request.app.state.resources.settings
+    if isinstance(settings, DefaultRateLimitSettings):
+        limit = Limit(settings.LOGIN_RATE_LIMIT_LIMIT, settings.LOGIN_RATE_LIMIT_PERIOD)
+        await _limit_address(request, "login", limit)
+
+
+@raises(RATE_LIMITED, NOT_COUNTED)
+async def limit_registration(request: Request) -> None:
+    """Limits the registrations from one address."""
+    settings: SettingsBase = request.app.state.resources.settings
+    if isinstance(settings, DefaultRateLimitSettings):
+        limit = Limit(settings.REGISTRATION_RATE_LIMIT_LIMIT, settings.REGISTRATION_RATE_LIMIT_PERIOD)
+        await _limit_address(request, "registration", limit)
+
+
+async def _limit_address(request: Request, purpose: str, limit: Limit) -> None:
+    admission = await _count(request, f"{purpose}:{limited_address(request)}", limit)
+    if admission and not admission.admitted:
+        raise RateLimitException
+
+
+async def _count(request: Request, key: str, limit: Limit, *, with_notice: bool = False) -> Admission | None:
+    """The admission, whose headers the response gets; None where nothing is counted."""
+    limiter: RateLimiter | None = request.app.state.resources.rate_limiter
+    if limiter is None:
+        return None
+    try:
+        admission = await limiter.admit(key, limit, with_notice=with_notice)
+    except RateLimiterUnavailableError:
+        raise ServiceUnavailableException(NOT_COUNTED.detail) from None
+    if admission:
+        setattr(request.state, STATE_KEY, admission.headers)
+    return admission
 
 
 def _matches(path: str, template: str) -> bool:
@@ -100,7 +159,7 @@ def _matches(path: str, template: str) -> bool:
 
 
 def warn_of_unknown_path(request: Request, path: str) -> None:
-    """Logs a rule's path that no route has, with the nearest one that exists: it may be a slip of the pen."""
+    """Logs a rule's path that no route has, with the nearest one that exists: it may be a typing error."""
     contexts = iter_route_contexts(request.app.routes)
     templates = {sanitize_path(context.path_format) for context in contexts if context.path_format}
     if not any(_matches(path, template) for template in templates):

@@ -18,6 +18,8 @@ __all__ = ["ConfigurationError", "Settings", "settings"]
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 RedisDatabase = Annotated[int, Field(ge=0)]
+Period = Annotated[int, Field(ge=1, le=366 * 24 * 3600)]
+"""Seconds for which events are counted in Redis; more than a year is a mistake."""
 Secret = Annotated[str, Field(repr=False)]
 
 
@@ -70,7 +72,7 @@ class CryptSettings(SettingsBase):
     REFRESH_TOKEN_COOKIE_SAMESITE: Literal["lax", "strict", "none"] = "lax"  # noqa: S105 - not a password
     PASSWORD_HASH_ROUNDS: Annotated[int, Field(ge=4, le=20)] = 12
     LOGIN_MAX_FAILURES: PositiveInt = 5
-    LOGIN_LOCKOUT_SECONDS: PositiveInt = 300
+    LOGIN_LOCKOUT_SECONDS: Period = 300
 
 
 class PostgresSettings(SettingsBase):
@@ -173,7 +175,7 @@ class RedisQueueSettings(SettingsBase):
 
 
 class RedisRateLimiterSettings(SettingsBase):
-    """Where admissions are counted, and what happens while that place is away."""
+    """Where admissions are counted, and what happens while that Redis is unavailable."""
 
     REDIS_RATE_LIMIT_HOST: str = "localhost"
     REDIS_RATE_LIMIT_PORT: Port = 6379
@@ -194,10 +196,17 @@ class RedisRateLimiterSettings(SettingsBase):
 
 
 class DefaultRateLimitSettings(SettingsBase):
-    """The limit of callers without a rule of their own: requests, and seconds they count for."""
+    """The limit of callers without a rule of their own, and those of logins and registrations per address.
+
+    Each is a number of requests, and the seconds for which they count.
+    """
 
     DEFAULT_RATE_LIMIT_LIMIT: PositiveInt = 10
-    DEFAULT_RATE_LIMIT_PERIOD: PositiveInt = 3600
+    DEFAULT_RATE_LIMIT_PERIOD: Period = 3600
+    LOGIN_RATE_LIMIT_LIMIT: PositiveInt = 300
+    LOGIN_RATE_LIMIT_PERIOD: Period = 60
+    REGISTRATION_RATE_LIMIT_LIMIT: PositiveInt = 300
+    REGISTRATION_RATE_LIMIT_PERIOD: Period = 60
 
 
 class EnvironmentSettings(SettingsBase):

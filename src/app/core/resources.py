@@ -17,7 +17,7 @@ from app.core.config import (
     RedisRateLimiterSettings,
 )
 from app.core.db.database import Database, open_database
-from app.core.security import PasswordHasher, open_password_hasher
+from app.core.passwords import PasswordHasher, open_password_hasher
 from app.core.settings_base import SettingsBase
 from app.core.utils.cache import open_cache
 from app.core.utils.queue import open_queue

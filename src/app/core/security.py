@@ -1,14 +1,7 @@
 """Passwords and tokens: how they are made and checked, without knowing who stores or sends them."""
 
-import asyncio
 import hashlib
-import os
 import secrets
-import sys
-import threading
-from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -22,8 +15,6 @@ from app.core.config import CryptSettings
 MAX_PASSWORD_BYTES = 72
 """What bcrypt looks at; more would be ignored silently."""
 STAMP_DIGITS = 16
-HASHING_NICENESS = 10
-"""How far the hashing threads stand back behind the event loop; what is left over is all theirs."""
 
 
 class TokenType(StrEnum):
@@ -110,43 +101,3 @@ def verify_password(plain_password: str, hashed_password: str) -> bool:
     given = plain_password.encode(errors="replace")
     checked = given.replace(b"\x00", b"")[:MAX_PASSWORD_BYTES]
     return bcrypt.checkpw(checked, hashed_password.encode()) and checked == given
-
-
-class PasswordHasher:
-    """bcrypt on threads of its own, as many as there are cores, so that logins never hold up other requests.
-
-    `turns` has a place for each thread; a caller whose check must see the outcome of earlier ones holds one meanwhile.
-    """
-
-    def __init__(self, pool: ThreadPoolExecutor, threads: int, rounds: int) -> None:
-        self.turns = asyncio.Semaphore(threads)
-        self._pool = pool
-        self._rounds = rounds
-        self._nobody = f"$2b${rounds:02}${'.' * 53}"
-
-    async def hash(self, password: str) -> str:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, get_password_hash, password, self._rounds)
-
-    async def verify(self, password: str, hashed_password: str | None) -> bool:
-        """Whether the password is right; None (no such user) costs as much and is never right."""
-        matches = await asyncio.get_running_loop().run_in_executor(
-            self._pool, verify_password, password, hashed_password or self._nobody
-        )
-        return matches and hashed_password is not None
-
-
-def _stand_back() -> None:
-    # Only Linux gives each thread a priority of its own; elsewhere the number might be another process's.
-    if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), HASHING_NICENESS)
-
-
-@asynccontextmanager
-async def open_password_hasher(settings: CryptSettings) -> AsyncIterator[PasswordHasher]:
-    """A hasher whose threads end with it."""
-    threads = os.cpu_count() or 1
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="bcrypt", initializer=_stand_back)
-    try:
-        yield PasswordHasher(pool, threads, settings.PASSWORD_HASH_ROUNDS)
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)

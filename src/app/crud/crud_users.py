@@ -1,6 +1,6 @@
 """Users, and the one question every request with a token asks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -32,6 +32,13 @@ class StoredUser:
     profile_image_url: str
     tier_id: int | None
     is_superuser: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UserWithRules(StoredUser):
+    """A user, and the rules of its tier for the paths of one request."""
+
+    rules: tuple[TierRule, ...] = field(kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +111,7 @@ class CRUDUser(CRUDBase[User, UserCreateInternal, UserUpdate, UserRead]):
 
     async def read_by_session_with_rules(
         self, database: Database, claims: TokenClaims, paths: RulePaths
-    ) -> tuple[StoredUser, tuple[TierRule, ...]] | None:
+    ) -> UserWithRules | None:
         """`read_by_session` and, in the same round trip, the rules of the user's tier for these paths."""
         parameters = {
             "uuid": claims.subject,
@@ -116,7 +123,8 @@ class CRUDUser(CRUDBase[User, UserCreateInternal, UserUpdate, UserRead]):
         if not rows or not claims.began_with(rows[0].hashed_password):
             return None
         rules = (row[-len(RULE_COLUMNS) :] for row in rows)
-        return _stored(rows[0]), tuple(TierRule(*rule) for rule in rules if rule[0] is not None)
+        found = tuple(TierRule(*rule) for rule in rules if rule[0] is not None)
+        return UserWithRules(*rows[0][: len(_COLUMNS)], rules=found)
 
     async def read_with_tier(self, database: Database, username: str) -> UserReadWithTier | None:
         """The user together with its tier; None if it has none."""

@@ -2,11 +2,12 @@ from datetime import timedelta
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Cookie, Form, Response
+from fastapi import APIRouter, Cookie, Depends, Form, Response
 from pydantic import BaseModel, Field
 
 from app.api.authentication import Passwords
 from app.api.dependencies import Crypt, Db, Session
+from app.api.rate_limiting import limit_login
 from app.api.responses import errors, unauthorized
 from app.core.config import CryptSettings
 from app.core.db.crud_token_blacklist import crud_token_blacklist
@@ -52,11 +53,11 @@ def issue_tokens(response: Response, subject: UUID, family: str, settings: Crypt
         secure=settings.REFRESH_TOKEN_COOKIE_SECURE,
         samesite=settings.REFRESH_TOKEN_COOKIE_SAMESITE,
     )
-    response.headers["Cache-Control"] = "no-store"
+    response.headers["Cache-Control"] = "private, no-store"
     return Token(access_token=create_token(subject, TokenType.ACCESS, family, settings), token_type="bearer")  # noqa: S106
 
 
-@router.post("/login", summary="Log in", responses=errors(WRONG_CREDENTIALS))
+@router.post("/login", summary="Log in", responses=errors(WRONG_CREDENTIALS), dependencies=[Depends(limit_login)])
 async def login_for_access_token(
     response: Response, form: LoginForm, db: Db, passwords: Passwords, settings: Crypt
 ) -> Token:

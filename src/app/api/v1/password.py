@@ -1,7 +1,7 @@
 from fastapi import APIRouter, Response
 
-from app.api.authentication import Passwords
-from app.api.dependencies import Crypt, Db, Hasher, SelfUser, Session
+from app.api.authentication import Hasher, Passwords
+from app.api.dependencies import Crypt, Db, SelfUser, Session
 from app.api.responses import errors, unprocessable
 from app.api.v1.login import issue_tokens
 from app.core.exceptions.http_exceptions import UnprocessableEntityException

@@ -1,17 +1,18 @@
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 
+from app.api.authentication import Hasher
 from app.api.dependencies import (
     CurrentUser,
     Db,
-    Hasher,
     PathUser,
     PathUsername,
     SelfUser,
     Superuser,
 )
 from app.api.paginated import CursorListResponse, PageWindow, PaginatedListResponse, list_response
+from app.api.rate_limiting import limit_registration
 from app.api.responses import TIER_NOT_FOUND, USER_NOT_FOUND, errors, message, not_found, unprocessable
 from app.api.usernames import refuse_reserved
 from app.core.schemas import Message
@@ -60,7 +61,13 @@ async def read_users(request: Request, db: Db, window: PageWindow) -> dict[str, 
     return list_response(request, window, await crud_users.read_page(db, window))
 
 
-@router.post("/user", status_code=201, summary="Register a user", responses=errors(EMAIL_TAKEN, USERNAME_TAKEN))
+@router.post(
+    "/user",
+    status_code=201,
+    summary="Register a user",
+    responses=errors(EMAIL_TAKEN, USERNAME_TAKEN),
+    dependencies=[Depends(limit_registration)],
+)
 @cache("user", resource_id_name="values.username", pattern_to_invalidate_extra=["users:*"])
 async def write_user(request: Request, values: UserCreate, db: Db, hasher: Hasher) -> UserRead:
     refuse_reserved(request, values.username)

@@ -1,4 +1,4 @@
-"""An exact sliding window: in any `period` seconds at most `limit` admissions, whoever asks from wherever."""
+"""Counts requests and decides on each of them; the counting itself is `script`."""
 
 import logging
 import time
@@ -6,24 +6,22 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from app.core.config import RedisRateLimiterSettings
-from app.core.limits.circuit_breaker import CircuitBreaker
 from app.core.limits.script import admit_script
-from app.core.redis import create_pool
+from app.core.redis import RedisBusyError, RedisConnection, open_connection
 
 logger = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS = 1.0
-"""Longer than a busy event loop may need: a time-out here lets a request pass uncounted."""
 SECONDS_BETWEEN_WARNINGS = 10.0
 _MICROSECONDS = 1_000_000
+_PROBE_KEY = "rate_limit_probe"
 
 
 class RateLimiterUnavailableError(Exception):
-    """Nothing can be counted now, and the settings say that nothing passes uncounted (`RATE_LIMIT_FAIL_OPEN`)."""
+    """The request cannot be counted now, and may not pass uncounted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +34,9 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """What became of a request; the times are whole seconds, rounded up.
+    """The decision on one request; the times are whole seconds, rounded up.
 
-    `announce` is True once a minute and bucket, for the first request that asked for it.
+    `notice_is_due` is True once a minute per key, for the first request that asked for a notice.
     """
 
     admitted: bool
@@ -46,11 +44,11 @@ class Admission:
     remaining: int
     reset_after: int
     retry_after: int
-    announce: bool
+    notice_is_due: bool
 
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
-        """The fields of draft-ietf-httpapi-ratelimit-headers-03, and Retry-After (RFC 9110), as ASGI wants them."""
+        """The fields of draft-ietf-httpapi-ratelimit-headers-03, and Retry-After (RFC 9110), in ASGI's form."""
         fields = [
             (b"ratelimit-limit", b"%d" % self.limit),
             (b"ratelimit-remaining", b"%d" % self.remaining),
@@ -69,52 +67,50 @@ class RateLimiter:
     `failures` counts the requests that could not be counted since the process started.
     """
 
-    def __init__(self, redis: Redis, *, fail_open: bool) -> None:
-        self.redis = redis
+    def __init__(self, connection: RedisConnection, *, fail_open: bool) -> None:
+        self.connection = connection
         self.failures = 0
-        self.breaker = CircuitBreaker()
         self._fail_open = fail_open
-        self._admit = redis.register_script(admit_script())
+        self._admit = connection.script(admit_script())
         self._next_warning = 0.0
 
-    async def admit(self, bucket: str, limit: Limit, *, announce: bool = False) -> Admission | None:
-        """The fate of one more request of the bucket; None lets it pass uncounted because Redis is away.
+    async def admit(self, key: str, limit: Limit, *, with_notice: bool = False) -> Admission | None:
+        """Counts one more request under the key; None admits it uncounted, because Redis failed.
 
-        Raises `RateLimiterUnavailableError` instead of None where the settings ask for it.
+        Raises `RateLimiterUnavailableError` instead of None where `RATE_LIMIT_FAIL_OPEN` is false, and always where it
+        is this process that has too much under way.
         """
-        if not self.breaker.allows_call():
-            self._pass_uncounted("it failed a moment ago")
-            return None
-        keys = [f"rate_limit:{bucket}", f"rate_limit_notice:{bucket}"]
+        keys = [f"rate_limit:{key}", f"rate_limit_notice:{key}"]
         try:
-            answer: bytes = await self._admit(keys if announce else keys[:1], (limit.requests, limit.period))
+            reply: bytes = await self._admit(keys if with_notice else keys[:1], (limit.requests, limit.period))
+        except RedisBusyError as error:
+            raise RateLimiterUnavailableError(str(error)) from error
         except RedisError as error:
-            self.breaker.record_failure()
-            self._pass_uncounted(repr(error))
+            self._record_failure(error)
             return None
-        self.breaker.record_success()
-        admitted, remaining, reset, retry, announced = map(int, answer.split())
+        admitted, remaining, reset, retry, notice = map(int, reply.split())
         return Admission(
-            bool(admitted), limit.requests, remaining, _whole_seconds(reset), _whole_seconds(retry), bool(announced)
+            bool(admitted), limit.requests, remaining, _whole_seconds(reset), _whole_seconds(retry), bool(notice)
         )
 
     async def ping(self) -> bool:
-        """Whether Redis answers; raises its error if not."""
-        return bool(await self.redis.ping())
+        """True if Redis can be reached and stores what it is sent; otherwise raises the error that says why not."""
+        return bool(await self.connection.execute("SET", _PROBE_KEY, "1", "EX", 60))
 
-    def _pass_uncounted(self, reason: str) -> None:
+    def _record_failure(self, error: RedisError) -> None:
         self.failures += 1
         now = time.monotonic()
         if now >= self._next_warning:
             self._next_warning = now + SECONDS_BETWEEN_WARNINGS
-            fate = "admitted" if self._fail_open else "refused"
-            logger.warning("Redis is away, requests are %s uncounted (%d so far): %s", fate, self.failures, reason)
+            decision = "admitted" if self._fail_open else "refused"
+            logger.warning("requests cannot be counted and are %s (%d so far): %r", decision, self.failures, error)
         if not self._fail_open:
-            raise RateLimiterUnavailableError(reason)
+            raise RateLimiterUnavailableError(str(error)) from error
 
 
 @asynccontextmanager
 async def open_rate_limiter(settings: RedisRateLimiterSettings) -> AsyncIterator[RateLimiter]:
-    """A limiter whose connections are closed at the end."""
-    async with Redis.from_pool(create_pool(settings.REDIS_RATE_LIMIT_URL, timeout=TIMEOUT_SECONDS)) as client:
-        yield RateLimiter(client, fail_open=settings.RATE_LIMIT_FAIL_OPEN)
+    """A limiter whose connection is closed at the end."""
+    connecting = open_connection(settings.REDIS_RATE_LIMIT_URL, name="rate limits", timeout_seconds=TIMEOUT_SECONDS)
+    async with connecting as connection:
+        yield RateLimiter(connection, fail_open=settings.RATE_LIMIT_FAIL_OPEN)

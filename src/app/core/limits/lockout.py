@@ -1,73 +1,113 @@
-"""The lock against guessing one account's password from one address."""
+"""The lock against guessing the password of one account from one address."""
 
+import asyncio
 import logging
-from collections.abc import Awaitable
-from typing import Any
+import secrets
+import time
 
 from redis.exceptions import RedisError
 
 from app.core.config import CryptSettings
-from app.core.limits.limiter import RateLimiter
+from app.core.redis import Argument, RedisBusyError, RedisConnection
 from app.core.security import digest
 
 logger = logging.getLogger(__name__)
 
-# Each key is a list of the latest failures' times, as many as lock the pair out (arguments: maximum, seconds).
-_COUNT_FAILURE = """
-local now = redis.call('TIME')
-redis.call('RPUSH', KEYS[1], now[1] + now[2] / 1000000)
-redis.call('LTRIM', KEYS[1], -ARGV[1], -1)
-return redis.call('EXPIRE', KEYS[1], ARGV[2])
+RESERVATION_SECONDS = 60
+"""For how long an attempt counts whose process ended before it was judged."""
+MAX_WAIT_SECONDS = 5.0
+POLL_SECONDS = 0.05
+MAX_POLL_SECONDS = 0.25
+
+# KEYS: the times of the latest failures (a list of at most `maximum`), the attempts under way (a sorted set by time).
+_RESERVE = """
+local failures, attempts = KEYS[1], KEYS[2]
+local maximum, period, token, reservation = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1000000
+local counted = 0
+for _, failed_at in ipairs(redis.call('LRANGE', failures, -maximum, -1)) do
+    if failed_at + period > now then counted = counted + 1 end
+end
+if counted >= maximum then return math.ceil(redis.call('LINDEX', failures, -maximum) + period - now) end
+redis.call('ZREMRANGEBYSCORE', attempts, '-inf', now - reservation)
+if counted + redis.call('ZCARD', attempts) >= maximum then return -1 end
+redis.call('ZADD', attempts, now, token)
+redis.call('EXPIRE', attempts, reservation)
+return 0
 """
-_SECONDS_LEFT = """
-local oldest = redis.call('LINDEX', KEYS[1], -ARGV[1])
-if not oldest then return 0 end
-local now = redis.call('TIME')
-return math.max(0, math.ceil(oldest + ARGV[2] - now[1] - now[2] / 1000000))
+_SETTLE = """
+local failures, attempts = KEYS[1], KEYS[2]
+local maximum, period, token, outcome = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4]
+if outcome == 'right' then redis.call('DEL', failures) end
+if outcome == 'wrong' then
+    local time = redis.call('TIME')
+    redis.call('RPUSH', failures, time[1] + time[2] / 1000000)
+    redis.call('LTRIM', failures, -maximum, -1)
+    redis.call('EXPIRE', failures, period)
+end
+return redis.call('ZREM', attempts, token)
 """
+
+
+class LockedOutError(Exception):
+    """The pair may try again after `seconds`."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(f"locked out for {seconds} s")
+        self.seconds = seconds
+
+
+class LockoutBusyError(Exception):
+    """The attempt cannot be reserved now: too many of the pair, or of this process, are under way."""
 
 
 class LoginLockout:
-    """Counts failures of the pair (account, address), for all processes, in Redis.
+    """Counts the failures of the pair (account, address), for all processes, in Redis.
 
-    A pair is locked out while its latest `LOGIN_MAX_FAILURES` failures lie within `LOGIN_LOCKOUT_SECONDS`.
+    A pair is locked out while its latest `LOGIN_MAX_FAILURES` failures are within `LOGIN_LOCKOUT_SECONDS`. An attempt
+    reserves one of the failures that are left before it is judged, so that simultaneous ones get no more guesses.
+    Attempts beyond them wait, because those under way may succeed.
 
-    While Redis is away nobody is locked out: the cost of bcrypt still bounds guessing. The limiter's Redis is this one,
-    and so is its breaker: what one of them has found to be away, the other does not wait for.
+    While Redis fails no pair is locked out: the cost of bcrypt and the bounded queue still limit guessing.
     """
 
-    def __init__(self, limiter: RateLimiter | None, settings: CryptSettings, address: str) -> None:
-        self._limiter = limiter
+    def __init__(self, connection: RedisConnection | None, settings: CryptSettings, address: str) -> None:
+        self._connection = connection
         self._maximum = settings.LOGIN_MAX_FAILURES
         self._period = settings.LOGIN_LOCKOUT_SECONDS
         self._address = address
 
-    async def seconds_left(self, account: str) -> int:
-        """Seconds until the pair may try again; 0 if it may now."""
-        return await self._run(_SECONDS_LEFT, account)
+    async def reserve(self, account: str) -> str:
+        """The reservation, which `settle` ends.
 
-    async def record_failure(self, account: str) -> None:
-        await self._run(_COUNT_FAILURE, account)
+        Raises `LockedOutError`, and `LockoutBusyError` where the attempts under way take too long.
+        """
+        token = secrets.token_hex(8)
+        deadline, pause = time.monotonic() + MAX_WAIT_SECONDS, POLL_SECONDS
+        while (verdict := await self._run(_RESERVE, account, token, RESERVATION_SECONDS)) < 0:
+            if time.monotonic() + pause > deadline:
+                raise LockoutBusyError("too many attempts of this account and address are under way")
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, MAX_POLL_SECONDS)
+        if verdict > 0:
+            raise LockedOutError(verdict)
+        return token
 
-    async def clear(self, account: str) -> None:
-        await self._ask(lambda redis: redis.delete(self._key(account)))
+    async def settle(self, account: str, token: str, matches: bool | None) -> None:
+        """Counts a failure, or clears those before a success; None (never judged) only gives the reservation back."""
+        outcome = "unknown" if matches is None else "right" if matches else "wrong"
+        await self._run(_SETTLE, account, token, outcome)
 
-    def _key(self, account: str) -> str:
-        return f"login_failures:{digest(f'{account}|{self._address}')}"
-
-    async def _run(self, script: str, account: str) -> int:
-        arguments = (str(self._maximum), str(self._period))
-        return await self._ask(lambda redis: redis.eval(script, 1, self._key(account), *arguments))
-
-    async def _ask(self, command: Any) -> int:
-        if self._limiter is None or not self._limiter.breaker.allows_call():
+    async def _run(self, script: str, account: str, *arguments: Argument) -> int:
+        if self._connection is None:
             return 0
+        pair = digest(f"{account}|{self._address}")
+        keys = [f"login_failures:{pair}", f"login_attempts:{pair}"]
         try:
-            pending: Awaitable[int] = command(self._limiter.redis)
-            answer = int(await pending)
+            return int(await self._connection.script(script)(keys, (self._maximum, self._period, *arguments)))
+        except RedisBusyError as error:
+            raise LockoutBusyError(str(error)) from error
         except RedisError as error:
-            self._limiter.breaker.record_failure()
-            logger.warning("login failures cannot be counted: %r", error)
+            logger.warning("failed logins cannot be counted: %r", error)
             return 0
-        self._limiter.breaker.record_success()
-        return answer

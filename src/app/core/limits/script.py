@@ -1,10 +1,12 @@
 """The one atomic step of the rate limiter, run by Redis (Lua 5.1).
 
-A bucket is a list of its admissions' times in microseconds of Redis's clock, oldest first. It knows neither limit nor
-period, so that a changed rule counts the admissions before the change. Kept are as many as the limit asks for, at
-least `HISTORY_ENTRIES`, for as long as the period asks for, at least `HISTORY_SECONDS`; an entry takes about 10 bytes.
+A bucket is a list of the times of its admissions in microseconds of Redis's clock, oldest first. It contains neither
+limit nor period, so that a changed rule counts the admissions before the change. It keeps as many admissions as the
+limit needs, at least `HISTORY_ENTRIES`, for as long as the period needs, at least `HISTORY_SECONDS`; an entry takes
+about 10 bytes.
 
-Admitting looks at one entry: the one `limit` admissions ago. Counting what remains takes at most log2(limit) more.
+Admitting reads one entry: the one `limit` admissions ago. Counting what remains reads at most log2(limit) more.
+A Redis that is full (`maxmemory`) still refuses what is over the limit; an admission, which it cannot store, fails.
 """
 
 HISTORY_ENTRIES = 1000
@@ -51,19 +53,23 @@ end
 local newest = admission(1)
 redis.call('PEXPIRE', bucket, string.format('%.0f', math.ceil((newest + kept_period - now) / 1000)))
 
-local announce = 0
-if notice and redis.call('SET', notice, '1', 'NX', 'EX', notice_seconds) then announce = 1 end
+local notice_is_due = 0
+if notice then
+    -- A refusal is decided also where Redis is full, and this write is not.
+    local marked = redis.pcall('SET', notice, '1', 'NX', 'EX', notice_seconds)
+    if marked and marked.ok then notice_is_due = 1 end
+end
 -- One text, because a client takes longer over a list.
 local reset = newest + period - now
-return string.format('%d %.0f %.0f %.0f %d', admitted and 1 or 0, limit - known, reset, retry, announce)
+return string.format('%d %.0f %.0f %.0f %d', admitted and 1 or 0, limit - known, reset, retry, notice_is_due)
 """
 
 
 def admit_script(history_entries: int = HISTORY_ENTRIES, history_seconds: int = HISTORY_SECONDS) -> str:
     """Keys: the bucket, and where a notice is wanted its mark. Arguments: limit, and period in seconds.
 
-    Answers five integers in one text: 1 or 0 for admitted, requests that remain, microseconds until the window is empty
-    and until the next admission, 1 or 0 for a notice to be given now.
+    Returns five integers in one text: 1 or 0 for admitted, requests that remain, microseconds until the window is empty
+    and until the next admission, 1 or 0 for a notice to be logged now.
     """
     constants = (history_entries, history_seconds, NOTICE_SECONDS)
     return "local history_entries, history_seconds, notice_seconds = {}, {}, {}".format(*constants) + _ADMIT
