@@ -6,6 +6,7 @@ from typing import Annotated
 from arq import ArqRedis
 from fastapi import Depends, Path, Request
 from fastapi.security import OAuth2PasswordBearer
+from pydantic import BeforeValidator
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.api.rate_limiting import RateLimitSubject, depends_on, limit_request, limited_address, rule_paths
@@ -34,6 +35,14 @@ from app.crud.crud_tier import crud_tiers
 from app.crud.crud_users import StoredUser, UserWithRules, crud_users
 from app.schemas.tier import TierRead
 
+
+def _check_digits(value: object) -> object:
+    # Pydantic also reads ` 1`, `+1`, `1_0` and `1.0` as integers: one resource would have many paths.
+    if isinstance(value, str) and not (value.isascii() and value.isdigit()):
+        raise ValueError("an id is written in decimal digits")
+    return value
+
+
 oauth2_scheme = OAuth2PasswordBearer(
     tokenUrl="/api/v1/login",
     auto_error=False,
@@ -42,11 +51,12 @@ oauth2_scheme = OAuth2PasswordBearer(
 
 Session = Annotated[AsyncSession, Depends(async_get_db, scope="function")]
 Db = Annotated[Database, Depends(get_database)]
+
 BearerToken = Annotated[str | None, Depends(oauth2_scheme)]
 
 PathUsername = Annotated[Text, Path(description="The username of the user.", examples=["userson"])]
 PathTierName = Annotated[Text, Path(description="The name of the tier.", examples=["free"])]
-PathId = Annotated[Id, Path(description="The `id` in the list.", examples=[1])]
+PathId = Annotated[Id, BeforeValidator(_check_digits), Path(description="The `id` in the list.", examples=[1])]
 
 
 async def get_resources(request: Request) -> Resources:

@@ -10,17 +10,11 @@ from fastapi.routing import serialize_response
 from app.core.cache.store import Entry
 
 
-def _route(request: Request) -> Any:
-    # An included route answers with the settings of its place in the tree, which FastAPI keeps here.
-    included = request.scope.get("fastapi", {}).get("effective_route_context")
-    return included or request.scope["route"]
-
-
 async def to_response(result: object, request: Request, injected: Response) -> Response:
     """The result validated and serialised by the route's response model."""
     if isinstance(result, Response):
         return result
-    route = _route(request)
+    route: Any = request.scope["route"]
     is_default = isinstance(route.response_class, DefaultPlaceholder)
     as_json = route.response_field is not None and is_default
     content = await serialize_response(
