@@ -10,7 +10,6 @@ import httpx
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
 from redis.asyncio import Redis
-from sqlalchemy import event
 
 from app.api.dependencies import CurrentUser, get_current_user
 from app.core.config import Settings
@@ -18,6 +17,7 @@ from app.core.exceptions.cache_exceptions import CacheIdentificationInferenceErr
 from app.core.setup import create_application
 from app.core.utils.cache import cache
 from tests.helper import API, Rows
+from tests.support.statements import recorded_statements
 
 pytestmark = pytest.mark.alone  # a busy machine lets the cache stand aside, as it should
 
@@ -150,19 +150,10 @@ async def test_a_hit_needs_no_database(client: httpx.AsyncClient, rows: Rows) ->
     """The only statements are those of the background, which keep the epoch."""
     account = await rows.user()
     await client.get(f"{API}/user/{account.username}")
-    statements: list[str] = []
-    engine = rows.database.engine.sync_engine
-
-    def count(*arguments: object) -> None:
-        statements.append(str(arguments[2]))
-
-    event.listen(engine, "before_cursor_execute", count)
-    try:
+    with recorded_statements(rows.database) as statements:
         answers = [await client.get(f"{API}/user/{account.username}") for _ in range(20)]
-    finally:
-        event.remove(engine, "before_cursor_execute", count)
     assert {answer.headers["X-Cache"] for answer in answers} == {"hit"}
-    assert [statement for statement in statements if "cache_epoch" not in statement] == []
+    assert statements == []
 
 
 class TestOwnWrites:

@@ -13,7 +13,8 @@ import time
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.core.db.database import OUTAGES, Database, is_outage
+from app.core.db.database import Database
+from app.core.db.errors import OUTAGES, PoolTimeoutError, is_outage
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ class EpochLease:
         asked_at = time.monotonic()
         try:
             row = await self._database.fetch_one(_READ)
-        except (*OUTAGES, SQLAlchemyError, OSError) as error:
+        except (*OUTAGES, PoolTimeoutError, SQLAlchemyError, OSError) as error:
             if is_outage(error):
                 self._valid_until = time.monotonic() + LEASE_SECONDS
             else:
