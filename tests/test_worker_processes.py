@@ -1,6 +1,7 @@
 """Real worker processes that are killed, stopped and cut off from Redis while they work."""
 
 import asyncio
+import os
 import random
 import signal
 import subprocess
@@ -47,7 +48,7 @@ def start_worker(services: Services, log: Path) -> Iterator[StartWorker]:
             worker = subprocess.Popen(
                 command,
                 cwd=ROOT,
-                env=services.environment(PYTHONPATH=str(ROOT / "src"), **variables | environment),
+                env={**os.environ, "PYTHONPATH": str(ROOT / "src"), **services.environment(**variables | environment)},
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
@@ -206,7 +207,7 @@ async def test_the_readmes_worker_runs_and_can_be_checked(
 ) -> None:
     worker_settings = "src.app.core.worker.settings.WorkerSettings"
     check = [sys.executable, "-m", "arq", "--check", worker_settings]
-    environment = services.environment()
+    environment = {**os.environ, **services.environment()}
 
     def status() -> int:
         return subprocess.run(check, cwd=ROOT, env=environment, capture_output=True, check=False).returncode

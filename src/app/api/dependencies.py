@@ -29,6 +29,7 @@ from app.core.passwords import PasswordHasher
 from app.core.resources import Resources
 from app.core.schemas import Id, Text
 from app.core.security import TokenClaims, TokenType, decode_token
+from app.core.utils.cache import provides_only
 from app.core.utils.rate_limit import RateLimiter
 from app.crud.crud_rate_limit import TierRule, crud_rate_limits
 from app.crud.crud_tier import crud_tiers
@@ -49,8 +50,8 @@ oauth2_scheme = OAuth2PasswordBearer(
     description="Log in with a username or an email address. Leave the client's fields empty.",
 )
 
-Session = Annotated[AsyncSession, Depends(async_get_db, scope="function")]
-Db = Annotated[Database, Depends(get_database)]
+Session = Annotated[AsyncSession, Depends(provides_only(async_get_db), scope="function")]
+Db = Annotated[Database, Depends(provides_only(get_database))]
 
 BearerToken = Annotated[str | None, Depends(oauth2_scheme)]
 
@@ -59,16 +60,19 @@ PathTierName = Annotated[Text, Path(description="The name of the tier.", example
 PathId = Annotated[Id, BeforeValidator(_check_digits), Path(description="The `id` in the list.", examples=[1])]
 
 
+@provides_only
 async def get_resources(request: Request) -> Resources:
     resources: Resources = request.app.state.resources
     return resources
 
 
+@provides_only
 async def get_queue(request: Request) -> ArqRedis:
     queue: ArqRedis = request.app.state.resources.queue
     return queue
 
 
+@provides_only
 async def get_crypt_settings(request: Request) -> CryptSettings:
     settings: CryptSettings = request.app.state.resources.settings
     return settings

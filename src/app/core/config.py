@@ -20,8 +20,6 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 RedisDatabase = Annotated[int, Field(ge=0)]
 Period = Annotated[int, Field(ge=1, le=366 * 24 * 3600)]
 """Seconds for which events are counted in Redis; more than a year is a mistake."""
-DatabaseTimeout = Annotated[int, Field(ge=0, le=2_000_000)]
-"""Seconds, 0 for no limit; PostgreSQL counts milliseconds in 32 bits."""
 Secret = Annotated[str, Field(repr=False)]
 
 
@@ -89,9 +87,6 @@ class PostgresSettings(SettingsBase):
     DATABASE_MAX_OVERFLOW: Annotated[int, Field(ge=0)] = 10
     DATABASE_PGBOUNCER: bool = False
     DATABASE_WAIT_SECONDS: Annotated[int, Field(ge=0)] = 60
-    DATABASE_STATEMENT_TIMEOUT_SECONDS: DatabaseTimeout = 20
-    DATABASE_LOCK_TIMEOUT_SECONDS: DatabaseTimeout = 5
-    DATABASE_IDLE_TRANSACTION_TIMEOUT_SECONDS: DatabaseTimeout = 20
 
     @property
     def POSTGRES_URL(self) -> str:

@@ -14,6 +14,7 @@ from app.api.docs.pages import DocsPaths, install_docs
 from app.api.errors import install_error_handlers
 from app.api.routes import flatten, install_index, reserved_names
 from app.core.cache.checks import check_cached_routes
+from app.core.cache.lane import install_lanes
 from app.core.config import (
     AppSettings,
     ClientSideCacheSettings,
@@ -65,6 +66,7 @@ def _prepare_routes(app: FastAPI) -> None:
     check_cached_routes(app.routes)
     app.state.reserved_usernames = reserved_names(app.routes)
     flatten(app.router)
+    install_lanes(app.routes)
 
 
 @contextmanager
