@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from app.api.docs.tags import TAGS
 from tests.conftest import Services
 from tests.helper import PASSWORD, Account, Rows
 from tests.support.browser import Browser, eventually, find_chromium, open_browser
@@ -14,8 +15,6 @@ from tests.support.readme import ROOT
 from tests.support.web_server import web_server
 
 IMAGES = ROOT / "docs" / "images"
-BLOCKED_PICTURE = "https://cdn.redoc.ly/redoc/logo-mini.svg"
-"""ReDoc's only wish from elsewhere, beside its name; the policy refuses it."""
 STAGING = {
     "ENVIRONMENT": "staging",
     "ADMIN_PASSWORD": "a password that nobody published",
@@ -50,12 +49,24 @@ def picture(browser: Browser, name: str) -> None:
         browser.screenshot(IMAGES / name)
 
 
-def assert_kept_to_itself(browser: Browser, address: str) -> None:
+def assert_no_foreign_host_and_no_error(browser: Browser, address: str) -> None:
     assert {urlsplit(url).port for url in browser.loaded()} == {urlsplit(address).port}
-    assert [complaint for complaint in browser.complaints() if BLOCKED_PICTURE not in complaint] == []
+    assert browser.complaints() == []
 
 
-def test_swagger_ui_logs_in_and_asks_in_the_name_of_the_user(browser: Browser, local: str, root: Account) -> None:
+def assert_caller_is(browser: Browser, username: str) -> None:
+    """Executes `GET /user/me/` in Swagger UI."""
+    operation = "[id$='read_users_me']"
+    browser.click(f"{operation} button.opblock-summary-control")
+    browser.click(f"{operation} .try-out button")
+    browser.click(f"{operation} button.execute")
+    response = f"{operation} .live-responses-table tbody .response-col_description"
+    eventually(lambda: f'"username": "{username}"' in browser.text(response))
+
+
+def test_swagger_ui_keeps_the_token_but_not_the_password_across_a_reload(
+    browser: Browser, local: str, root: Account
+) -> None:
     browser.open(f"{local}/docs")
     browser.find(".opblock")
     picture(browser, "docs.png")
@@ -65,23 +76,42 @@ def test_swagger_ui_logs_in_and_asks_in_the_name_of_the_user(browser: Browser, l
     browser.click(".auth-btn-wrapper button.authorize")
     eventually(lambda: "Authorized" in browser.text(".modal-ux"))
     browser.click(".close-modal")
-    operation = "[id$='read_users_me']"
-    browser.click(f"{operation} button.opblock-summary-control")
-    browser.click(f"{operation} .try-out button")
-    browser.click(f"{operation} button.execute")
-    answer = f"{operation} .live-responses-table tbody .response-col_description"
+    assert_caller_is(browser, root.username)
 
-    eventually(lambda: f'"username": "{root.username}"' in browser.text(answer))
-    assert_kept_to_itself(browser, local)
+    browser.open(f"{local}/docs")
+    assert_caller_is(browser, root.username)
+    stored = str(browser.run("return JSON.stringify(localStorage)"))
+    assert "access_token" in stored
+    assert PASSWORD not in stored
+    assert_no_foreign_host_and_no_error(browser, local)
+    browser.run("localStorage.clear()")
 
 
-def test_redoc_shows_the_operations(browser: Browser, local: str, rows: Rows) -> None:
+def test_swagger_ui_shows_the_tags_in_order(browser: Browser, local: str, rows: Rows) -> None:
+    browser.open(f"{local}/docs")
+    browser.find(".opblock")
+    shown = browser.run("return [...document.querySelectorAll('h3[data-tag]')].map((title) => title.dataset.tag)")
+
+    assert shown == [tag["name"] for tag in TAGS]
+
+
+def test_redoc_shows_the_operations_and_finds_them(browser: Browser, local: str, rows: Rows) -> None:
     browser.open(f"{local}/redoc")
     browser.find("[id*='login_for_access_token']")
     picture(browser, "redoc.png")
+    assert "rate limits" in browser.text("[role=menu]").lower()
 
-    assert "login" in browser.text("[role=menu]").lower()
-    assert_kept_to_itself(browser, local)
+    browser.type("input[aria-label='Search']", "permanently")
+    eventually(lambda: "Delete a user permanently" in browser.text("[data-role='search:results']"))
+    assert_no_foreign_host_and_no_error(browser, local)
+
+
+def test_the_root_leads_to_the_docs(browser: Browser, local: str, rows: Rows) -> None:
+    browser.open(local)
+    browser.find(".opblock")
+
+    assert browser.run("return location.pathname") == "/docs"
+    assert_no_foreign_host_and_no_error(browser, local)
 
 
 def test_in_staging_the_browsers_own_prompt_opens_the_docs_to_a_superuser(
@@ -95,8 +125,8 @@ def test_in_staging_the_browsers_own_prompt_opens_the_docs_to_a_superuser(
         prompted = address.replace("://", f"://{root.username}:{PASSWORD.replace(' ', '%20')}@")
         browser.open(f"{prompted}/docs")
         browser.find(".opblock")
-        assert_kept_to_itself(browser, address)
+        assert_no_foreign_host_and_no_error(browser, address)
 
         browser.open(f"{address}/redoc")
         browser.find("[id*='login_for_access_token']")
-        assert_kept_to_itself(browser, address)
+        assert_no_foreign_host_and_no_error(browser, address)

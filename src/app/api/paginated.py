@@ -14,7 +14,6 @@ from app.api.responses import raises, unprocessable
 from app.core.config import CryptSettings
 from app.core.exceptions.http_exceptions import UnprocessableEntityException
 from app.core.schemas import MAX_INT32, HasMore, ItemsPerPage, PageNumber, TotalCount
-from app.core.utils.cache import provides_only
 from app.crud.helper import CursorWindow, Listed, OffsetWindow, Window
 
 __all__ = [
@@ -37,7 +36,7 @@ _ID_BYTES = 8
 
 
 class PaginatedListResponse(FastCRUDListResponse[Schema], Generic[Schema]):
-    """A page of a list, with the number of all items."""
+    model_config = ConfigDict(json_schema_extra={"description": "A page of the list."})
 
     data: Annotated[list[Schema], Field(description="The items of the page.")]
     total_count: TotalCount
@@ -49,9 +48,10 @@ class PaginatedListResponse(FastCRUDListResponse[Schema], Generic[Schema]):
 
 
 class CursorListResponse(BaseModel, Generic[Schema]):
-    """A part of a list. Reading the next part takes the same time anywhere in the list."""
-
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"description": "With `limit` or `cursor`: a part of the list, at the same cost anywhere."},
+    )
 
     data: Annotated[list[Schema], Field(description="The items of this part.")]
     next_cursor: Annotated[
@@ -85,7 +85,6 @@ def _decode_cursor(request: Request, cursor: str) -> int:
 
 
 @raises(INVALID_CURSOR, MIXED_LISTS)
-@provides_only
 async def _page_window(
     request: Request,
     page: Annotated[

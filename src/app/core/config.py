@@ -20,7 +20,6 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 RedisDatabase = Annotated[int, Field(ge=0)]
 Period = Annotated[int, Field(ge=1, le=366 * 24 * 3600)]
 """Seconds for which events are counted in Redis; more than a year is a mistake."""
-Requests = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Secret = Annotated[str, Field(repr=False)]
 
 
@@ -202,11 +201,11 @@ class DefaultRateLimitSettings(SettingsBase):
     Each is a number of requests, and the seconds for which they count.
     """
 
-    DEFAULT_RATE_LIMIT_LIMIT: Requests = 10
+    DEFAULT_RATE_LIMIT_LIMIT: PositiveInt = 10
     DEFAULT_RATE_LIMIT_PERIOD: Period = 3600
-    LOGIN_RATE_LIMIT_LIMIT: Requests = 300
+    LOGIN_RATE_LIMIT_LIMIT: PositiveInt = 300
     LOGIN_RATE_LIMIT_PERIOD: Period = 60
-    REGISTRATION_RATE_LIMIT_LIMIT: Requests = 300
+    REGISTRATION_RATE_LIMIT_LIMIT: PositiveInt = 300
     REGISTRATION_RATE_LIMIT_PERIOD: Period = 60
 
 

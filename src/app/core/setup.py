@@ -1,20 +1,17 @@
 """The composition root: builds the application from a router and the settings it is given."""
 
-import gc
 import logging
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, Protocol
 
 from fastapi import APIRouter, FastAPI
 from starlette.types import ASGIApp
 
-from app.api.docs.openapi import Application
-from app.api.docs.pages import DocsPaths, install_docs
+from app.api.docs import Application, install_docs
 from app.api.errors import install_error_handlers
-from app.api.routes import flatten, install_index, reserved_names
+from app.api.usernames import literal_segments
 from app.core.cache.checks import check_cached_routes
-from app.core.cache.lane import install_lanes
 from app.core.config import (
     AppSettings,
     ClientSideCacheSettings,
@@ -45,7 +42,7 @@ class Lifespan(Protocol):
 def _lifespan(settings: SettingsBase, create_tables_on_start: bool, inner: Lifespan | None) -> Lifespan:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[Any]:
-        _prepare_routes(app)
+        check_cached_routes(app.routes)  # again, for what was added since
         if isinstance(settings, AppSettings):
             configure_logging(settings)
         if isinstance(settings, CryptSettings) and "SECRET_KEY" not in settings.model_fields_set:
@@ -54,30 +51,9 @@ def _lifespan(settings: SettingsBase, create_tables_on_start: bool, inner: Lifes
             await apply_migrations(settings)
         async with AsyncExitStack() as stack:
             app.state.resources = await stack.enter_async_context(open_resources(settings))
-            state = await stack.enter_async_context(inner(app)) if inner else None
-            stack.enter_context(_frozen_memory())
-            yield state
+            yield await stack.enter_async_context(inner(app)) if inner else None
 
     return lifespan
-
-
-def _prepare_routes(app: FastAPI) -> None:
-    # When the application starts, because routes may still be included after it was created.
-    check_cached_routes(app.routes)
-    app.state.reserved_usernames = reserved_names(app.routes)
-    flatten(app.router)
-    install_lanes(app.routes)
-
-
-@contextmanager
-def _frozen_memory() -> Iterator[None]:
-    # What exists now lives as long as the application: a collection that looks through it again only costs time.
-    gc.collect()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
 
 
 def _metadata(settings: AppSettings) -> dict[str, Any]:
@@ -130,17 +106,13 @@ def create_application(
     `redoc_url` and `openapi_url` say where the docs are, the environment who may see them.
     """
     metadata = _metadata(settings) if isinstance(settings, AppSettings) else {}
-    docs_paths, without_docs = DocsPaths.split(kwargs)
-    app = _Application(
-        **{"lifespan": _lifespan(settings, create_tables_on_start, lifespan), **metadata, **without_docs}
-    )
+    app = _Application(**{"lifespan": _lifespan(settings, create_tables_on_start, lifespan), **metadata, **kwargs})
     app.trusted_proxies = settings.TRUSTED_PROXIES if isinstance(settings, AppSettings) else None
     app.include_router(router)
-    install_index(app.router)
     check_cached_routes(app.routes)
     app.state.settings = settings
-    app.state.reserved_usernames = reserved_names(app.routes)
-    install_docs(app, settings, docs_paths)
+    app.state.reserved_usernames = literal_segments(app.routes)
+    install_docs(app, settings)
     install_error_handlers(app)
     _add_middleware(app, settings)
     return app

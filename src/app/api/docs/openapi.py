@@ -1,6 +1,7 @@
 """The OpenAPI document: FastAPI's, completed with every status that an operation can return, and with examples."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -78,6 +79,17 @@ def _describe(responses: Document, schemas: Document) -> None:
             response["description"] = description(content.get("schema", {}), schemas) or HTTPStatus(int(status)).phrase
 
 
+def _complete_parameter(parameter: Document) -> None:
+    """What is optional may be left out; nothing in a URL or a header can be null, as FastAPI's schema has it."""
+    schema = parameter["schema"]
+    variants = [variant for variant in schema.get("anyOf", ()) if variant != {"type": "null"}]
+    if len(variants) == 1:
+        del schema["anyOf"]
+        schema |= variants[0]
+    if parameter["required"] and "examples" in schema:
+        parameter["example"] = schema["examples"][0]  # Swagger UI fills it in
+
+
 def _complete(operation: Document, context: RouteContext, schemas: Document) -> None:
     dependants = list(_walk(context.dependant))
     responses = operation["responses"]
@@ -91,8 +103,7 @@ def _complete(operation: Document, context: RouteContext, schemas: Document) -> 
         for content in holder.get("content", {}).values():
             add_example(content, schemas)
     for parameter in operation.get("parameters", ()):
-        if parameter["required"] and "examples" in parameter["schema"]:
-            parameter["example"] = parameter["schema"]["examples"][0]  # the pages fill it in
+        _complete_parameter(parameter)
 
 
 def _operations(document: Document, app: FastAPI) -> Iterator[tuple[Document, RouteContext]]:
@@ -121,12 +132,23 @@ def complete(document: Document, app: FastAPI) -> None:
     document["tags"] = [tag for tag in document.get("tags", ()) if tag["name"] in tags]
 
 
+@dataclass(frozen=True, slots=True)
+class DocsPaths:
+    """The paths of the document and the pages, named as `FastAPI` names them; None for a page that is not wanted."""
+
+    openapi_url: str | None = "/openapi.json"
+    docs_url: str | None = "/docs"
+    redoc_url: str | None = "/redoc"
+
+
 class Application(FastAPI):
-    """FastAPI with the document above."""
+    """FastAPI with the document above, and without FastAPI's own pages, which everyone may read."""
 
     def __init__(self, **options: Any) -> None:
+        names = DocsPaths.__dataclass_fields__.keys()
+        self.docs_paths = DocsPaths(**{name: path for name, path in options.items() if name in names})
         defaults: dict[str, Any] = {"generate_unique_id_function": operation_id, "openapi_tags": TAGS}
-        super().__init__(**defaults | options)
+        super().__init__(**defaults | options | dict.fromkeys(names))
 
     def openapi(self) -> Document:
         if self.openapi_schema is None:

@@ -1,24 +1,29 @@
-"""The pages that show the API: where they are, who may see them, and everything they load."""
+"""The pages that show the OpenAPI document, and everything that they load."""
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from html import escape
+from importlib.resources import files
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-from fastapi import APIRouter, Depends, FastAPI, Request
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 
-from app.api.docs.access import get_docs_reader
+from app.api.docs.access import DocsRefusedError, explain_refusal, get_docs_reader
+from app.api.docs.openapi import Application
 from app.core.config import CryptSettings, EnvironmentOption, EnvironmentSettings, PostgresSettings
 from app.core.settings_base import SettingsBase
 
 ASSETS_PATH = "/docs-assets"
 OWN_ASSETS = Path(__file__).parent / "assets"
 VIEWERS = ("fastapi_offline", "static")
-"""The package, and the folder in it, that carries Swagger UI and ReDoc."""
+"""The package, and the folder in it, that contain Swagger UI and ReDoc."""
+REDOC = "redoc.standalone.js"
+REDOC_LOGO = "https://cdn.redoc.ly/redoc/logo-mini.svg"
+"""The one file that ReDoc loads from another host: the picture beside its own name."""
+NO_PICTURE = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'/%3E"
 REDOC_STYLES = (
     "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='",
     "'sha256-QMIg+bpjm3JdElJ388KYke01izlUW0UoNOeKjpMxdgc='",
@@ -28,6 +33,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
         "script-src 'self'",
+        "worker-src blob:",  # ReDoc's search; only a script of this server can make the blob
         f"style-src 'self' {' '.join(REDOC_STYLES)}",
         "img-src 'self' data:",
         "connect-src 'self'",
@@ -36,9 +42,8 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
-SWAGGER_OPTIONS = {"deepLinking": True, "layout": "BaseLayout", "persistAuthorization": False, "validatorUrl": None}
-REDOC_OPTIONS = {"disableSearch": True}
-"""Its search needs a worker from a blob, which the policy refuses."""
+SWAGGER_OPTIONS = {"deepLinking": True, "layout": "BaseLayout", "persistAuthorization": True, "validatorUrl": None}
+REDOC_OPTIONS: dict[str, object] = {}
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -57,22 +62,6 @@ _PAGE = """<!DOCTYPE html>
 """
 
 
-@dataclass(frozen=True, slots=True)
-class DocsPaths:
-    """Where the pages are, as `FastAPI` names it; None for a page that is not wanted."""
-
-    openapi_url: str | None = "/openapi.json"
-    docs_url: str | None = "/docs"
-    redoc_url: str | None = "/redoc"
-
-    @classmethod
-    def split(cls, options: Mapping[str, Any]) -> tuple[Self, dict[str, Any]]:
-        """The paths among FastAPI's options, and the options with FastAPI's own, unguarded pages off."""
-        names = cls.__dataclass_fields__.keys()
-        paths = cls(**{name: value for name, value in options.items() if name in names})
-        return paths, {**options, **dict.fromkeys(names)}
-
-
 def _root(request: Request) -> str:
     return str(request.scope.get("root_path", "")).rstrip("/")
 
@@ -85,8 +74,12 @@ def _page(request: Request, title: str, script: str, data: Mapping[str, object])
     return HTMLResponse(html, headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY})
 
 
-def _pages(app: FastAPI, paths: DocsPaths) -> dict[str, Any]:
-    openapi_url = paths.openapi_url or ""
+def _pages(app: Application) -> dict[str, Any]:
+    paths = app.docs_paths
+    openapi_url, first_page = paths.openapi_url or "", paths.docs_url or paths.redoc_url
+
+    async def open_first_page(request: Request) -> RedirectResponse:
+        return RedirectResponse(f"{_root(request)}{first_page}")
 
     async def read_openapi(request: Request) -> JSONResponse:
         schema, root = app.openapi(), _root(request)
@@ -107,28 +100,38 @@ def _pages(app: FastAPI, paths: DocsPaths) -> dict[str, Any]:
 
     async def read_redoc(request: Request) -> HTMLResponse:
         data = {"viewer": "redoc", "openapi": _root(request) + openapi_url, "options": REDOC_OPTIONS}
-        return _page(request, f"{app.title} - ReDoc", "redoc.standalone.js", data)
+        return _page(request, f"{app.title} - ReDoc", REDOC, data)
 
-    pages = {openapi_url: read_openapi, paths.docs_url: read_swagger_ui, paths.redoc_url: read_redoc}
+    pages = {
+        "/" if first_page else None: open_first_page,
+        openapi_url: read_openapi,
+        paths.docs_url: read_swagger_ui,
+        paths.redoc_url: read_redoc,
+    }
     return {path: endpoint for path, endpoint in pages.items() if path}
+
+
+async def _read_redoc_script() -> Response:
+    package, folder = VIEWERS
+    script = files(package).joinpath(folder, REDOC).read_text("utf-8")
+    return Response(script.replace(REDOC_LOGO, NO_PICTURE), media_type="text/javascript")
 
 
 def _readers_can_log_in(settings: SettingsBase) -> bool:
     return isinstance(settings, CryptSettings) and isinstance(settings, PostgresSettings)
 
 
-def install_docs(app: FastAPI, settings: SettingsBase, paths: DocsPaths) -> None:
-    """Open in local, for superusers in staging, nowhere else.
-
-    The scripts and styles of the pages are public in both: they are those of every Swagger UI and ReDoc.
-    """
+def install_docs(app: Application, settings: SettingsBase) -> None:
+    """Adds the pages that the environment allows, after the application's own routes."""
     environment = settings.ENVIRONMENT if isinstance(settings, EnvironmentSettings) else None
     open_to_all = environment is EnvironmentOption.LOCAL
     guarded = environment is EnvironmentOption.STAGING and _readers_can_log_in(settings)
-    if not (open_to_all or guarded) or not paths.openapi_url:
+    if not (open_to_all or guarded) or not app.docs_paths.openapi_url:
         return
     router = APIRouter(include_in_schema=False, dependencies=[Depends(get_docs_reader)] if guarded else [])
-    for path, endpoint in _pages(app, paths).items():
+    for path, endpoint in _pages(app).items():
         router.add_api_route(path, endpoint, response_model=None)
     app.include_router(router)
+    app.exception_handler(DocsRefusedError)(explain_refusal)
+    app.add_api_route(f"{ASSETS_PATH}/{REDOC}", _read_redoc_script, include_in_schema=False, response_model=None)
     app.mount(ASSETS_PATH, StaticFiles(directory=OWN_ASSETS, packages=[VIEWERS]), name="docs-assets")

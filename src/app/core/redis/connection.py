@@ -67,8 +67,7 @@ class RedisConnection:
 
     async def execute(self, *command: Argument) -> Any:
         """The reply, bytes for text. Raises `RedisError`, and only that, within about twice the timeout."""
-        if self.breaker.is_open:
-            await self.breaker.wait_until_closed()
+        self.breaker.check()
         try:
             return await self._send(_pack(command))
         except (RedisConnectionError, RedisTimeoutError) as error:
