@@ -21,7 +21,7 @@ import httpx
 
 from dev.services import POSTGRES_FAST, PostgresServer, ValkeyServer, temporary_folder
 from tests.conftest import Services
-from tests.support.modules import wait_for
+from tests.support.processes import API_HEALTH, wait_until_ready
 from tests.support.readme import ROOT
 
 SECONDS = 8.0
@@ -120,7 +120,7 @@ def main() -> None:
         command = [sys.executable, "-m", "uvicorn", "src.app.main:app", "--port", str(port), "--log-level", "warning"]
         process = subprocess.Popen(command, cwd=ROOT, env=os.environ | environment)
         try:
-            wait_for([port], folder)
+            wait_until_ready(f"http://127.0.0.1:{port}{API_HEALTH}")
             asyncio.run(storm(f"http://127.0.0.1:{port}"))
         finally:
             process.terminate()

@@ -1,12 +1,11 @@
 """Real servers for the whole run, started here from PyPI wheels; clean tables and an empty Valkey for each test."""
 
-import contextlib
+from tests.support import isolation  # noqa: F401 - before the application reads its settings
+
+# isort: split
+
 import fcntl
 import os
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
@@ -21,8 +20,8 @@ from app.core.config import EnvironmentOption, Settings
 from app.core.db.database import Base
 from app.core.setup import create_application
 from dev.services import POSTGRES_FAST, PostgresServer, ValkeyServer, temporary_folder
-from tests.helper import API, Rows, unique
-from tests.support.readme import ROOT
+from tests.helper import Rows, unique
+from tests.support.processes import web_server
 
 MEASURED = (
     {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("COVERAGE_")}
@@ -72,17 +71,17 @@ class Services:
         return Settings.model_validate(where | changes)
 
     def environment(self, **changes: str) -> dict[str, str]:
-        """The same settings as environment variables, for other processes."""
+        """The environment of a process with the same settings; keywords win."""
         values = self.settings().model_dump(exclude_unset=True)
-        return {name: str(value) for name, value in values.items()} | changes
+        return os.environ | {name: str(value) for name, value in values.items()} | changes
 
 
 @pytest.fixture(autouse=True)
-def company(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Lets tests of several processes run side by side, but for those that are marked to run alone."""
+def shared_machine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Runs a test that is marked `alone` while no other test runs in any process of the test run."""
     folder = tmp_path_factory.getbasetemp()
     shared = folder.parent if os.environ.get("PYTEST_XDIST_WORKER") else folder
-    with (shared / "company.lock").open("w") as lock:
+    with (shared / "machine.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX if request.node.get_closest_marker("alone") else fcntl.LOCK_SH)
         yield
 
@@ -153,25 +152,5 @@ async def empty_database(rows: Rows) -> AsyncIterator[str]:
 @pytest.fixture(scope="session")
 def server(services: Services) -> Iterator[str]:
     """The address of an application that runs as users run it, in a process of its own."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "uvicorn", "src.app.main:app", "--port", str(port), "--log-level", "warning"]
-    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | services.environment())
-    url = f"http://127.0.0.1:{port}"
-    try:
-        _wait_until_it_answers(f"{url}{API}/health", process)
-        yield url
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
-
-
-def _wait_until_it_answers(url: str, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(300):
-        with contextlib.suppress(httpx.TransportError):
-            httpx.get(url).raise_for_status()
-            return
-        assert process.poll() is None, "the server ended before it answered"
-        time.sleep(0.1)
-    raise TimeoutError(url)
+    with web_server(services.environment()) as address:
+        yield address

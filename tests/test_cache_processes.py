@@ -3,9 +3,6 @@
 import asyncio
 import contextlib
 import os
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -15,10 +12,11 @@ import pytest
 
 from app.core.config import Settings
 from app.core.db.database import open_database
+from dev.local.ports import free_port
 from dev.services import POSTGRES_FAST, PostgresServer, ValkeyServer, temporary_folder
 from tests.conftest import Services
 from tests.helper import API, Account, Rows, unique
-from tests.support.readme import ROOT
+from tests.support.processes import web_servers
 
 ROUNDS = int(os.environ.get("CACHE_RACE_ROUNDS", "300"))
 RETURN_SECONDS = 2.0
@@ -35,45 +33,15 @@ class Stage:
     cut_off: str
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextlib.contextmanager
-def _process(services: Services, **changes: str) -> Iterator[str]:
-    port = _free_port()
-    command = [sys.executable, "-m", "uvicorn", "src.app.main:app", "--port", str(port), "--log-level", "critical"]
-    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | services.environment(**changes))
-    try:
-        yield f"http://127.0.0.1:{port}{API}"
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
-
-
 @pytest.fixture(scope="module")
 def stage() -> Iterator[Stage]:
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(temporary_folder())
         postgres = PostgresServer(folder / "postgres", password="x", options=POSTGRES_FAST)
         services = Services(stack.enter_context(postgres), stack.enter_context(ValkeyServer(folder / "valkey")))
-        first, second = (stack.enter_context(_process(services)) for _ in range(2))
-        cut_off = stack.enter_context(_process(services, REDIS_CACHE_PORT=str(_free_port())))
-        for address in (first, second, cut_off):
-            _wait_for(address)
-        yield Stage(services, (first, second), cut_off)
-
-
-def _wait_for(address: str) -> None:
-    end = time.monotonic() + 30
-    while time.monotonic() < end:
-        with contextlib.suppress(httpx.TransportError):
-            if httpx.get(f"{address}/health").status_code == 200:
-                return
-        time.sleep(0.1)
-    raise TimeoutError(address)
+        normal, cut_off = services.environment(), services.environment(REDIS_CACHE_PORT=str(free_port()))
+        first, second, third = stack.enter_context(web_servers(normal, normal, cut_off))
+        yield Stage(services, (f"{first}{API}", f"{second}{API}"), f"{third}{API}")
 
 
 @pytest.fixture

@@ -41,6 +41,14 @@ async def test_a_cached_endpoint(settings: Settings, rows: Rows, number: int) ->
         assert [await outcome(client, "/sample/7") for _ in range(2)] == ["miss", "hit"]
 
 
+async def test_entries_of_an_owner(settings: Settings, rows: Rows) -> None:
+    async with pasted(blocks("Entries of an Owner", "python")[0], settings) as client:
+        for name in ("userson", "other"):
+            assert [await outcome(client, f"/{name}/drafts") for _ in range(2)] == ["miss", "hit"]
+        assert (await client.patch("/renamed/userson")).status_code == 200
+        assert [await outcome(client, f"/{name}/drafts") for name in ("userson", "other")] == ["miss", "hit"]
+
+
 @pytest.mark.parametrize(
     ("title", "method"), [("Invalidating Extra Keys", "DELETE"), ("Invalidate Extra By Pattern", "PATCH")]
 )

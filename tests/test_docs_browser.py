@@ -11,8 +11,8 @@ from app.api.docs.tags import TAGS
 from tests.conftest import Services
 from tests.helper import PASSWORD, Account, Rows
 from tests.support.browser import Browser, eventually, find_chromium, open_browser
+from tests.support.processes import web_server
 from tests.support.readme import ROOT
-from tests.support.web_server import web_server
 
 IMAGES = ROOT / "docs" / "images"
 STAGING = {

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 
 import httpx
 import pytest
@@ -12,11 +12,10 @@ from app.api import router
 from app.core.limits.limiter import TIMEOUT_SECONDS
 from app.core.redis import PROBE_SECONDS
 from app.core.setup import create_application
-from dev.local.ports import free_port
 from dev.services import ValkeyServer, temporary_folder
 from tests.conftest import Services
 from tests.helper import API, PASSWORD, Rows, running
-from tests.support.modules import run_module, wait_for
+from tests.support.processes import web_servers
 
 PROCESSES = 2
 GUESSES = 40
@@ -30,16 +29,10 @@ def own_valkey() -> Iterator[ValkeyServer]:
 
 
 @pytest.fixture(scope="module")
-def servers(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+def servers(services: Services) -> Iterator[list[str]]:
     """The addresses of several processes of the application."""
-    folder = tmp_path_factory.mktemp("servers")
-    ports = [free_port() for _ in range(PROCESSES)]
-    with ExitStack() as stack:
-        for port in ports:
-            arguments = ["uvicorn", "src.app.main:app", "--no-access-log", "--port", str(port)]
-            run_module(stack, folder, str(port), arguments, services.environment())
-        wait_for(ports, folder)
-        yield [f"http://127.0.0.1:{port}" for port in ports]
+    with web_servers(*[services.environment()] * PROCESSES) as addresses:
+        yield addresses
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from jose import jwt
-from sqlalchemy import event, select, update
+from sqlalchemy import select, update
 
 from app.api import router
 from app.core.config import Settings
@@ -21,6 +21,7 @@ from app.core.security import TokenType, create_token, decode_token, new_family
 from app.core.setup import create_application
 from tests.conftest import Services
 from tests.helper import API, PASSWORD, Account, Rows, hashed, running
+from tests.support.statements import recorded_statements
 
 WRONG = {"detail": "Wrong username, email or password."}
 DEAD = {"detail": "User not authenticated."}
@@ -354,18 +355,8 @@ class TestAccessToken:
     async def test_its_check_is_one_statement(self, client: httpx.AsyncClient, rows: Rows) -> None:
         account = await rows.user()
         await client.get(f"{API}/user/me", headers=account.headers)
-        statements: list[str] = []
-
-        def record(*arguments: Any) -> None:
-            if "cache_epoch" not in arguments[2]:  # asked in the background, whatever the requests do
-                statements.append(arguments[2])
-
-        engine = rows.database.engine.sync_engine
-        event.listen(engine, "before_cursor_execute", record)
-        try:
+        with recorded_statements(rows.database) as statements:
             await client.get(f"{API}/user/me", headers=account.headers)
-        finally:
-            event.remove(engine, "before_cursor_execute", record)
         assert len(statements) == 1
 
     async def test_the_blacklist_holds_digests_only(self, client: httpx.AsyncClient, rows: Rows) -> None:

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import pool, text
 
 from app.core.config import Settings
-from app.core.db.database import create_engine
+from app.core.db.engine import create_engine
 from app.core.db.migrate import apply_migrations
 from tests.conftest import Services
 from tests.helper import Rows

@@ -60,7 +60,7 @@ async def replace(topology: Topology, old: str) -> int:
     server = topology.server(old)
     server.terminate()
     status = await asyncio.to_thread(server.wait)
-    topology.forget_server(old)
+    topology.remove_server(old)
     return status
 
 
@@ -87,7 +87,7 @@ async def test_the_death_of_a_server_loses_no_read(topology: Topology, rows: Row
     ):
         topology.server(victim).kill()
         await asyncio.sleep(1)
-        topology.forget_server(victim)
+        topology.remove_server(victim)
         await asyncio.sleep(1)
     await asyncio.to_thread(topology.start_server)
     await settle(topology)
@@ -128,7 +128,7 @@ async def test_a_stopping_server_ends_the_requests_in_flight_but_waits_no_longer
         topology.server(address).terminate()
         answers = await asyncio.gather(*requests)
     assert [answer.status_code for answer in answers] == [201] * len(users)
-    await asyncio.to_thread(topology.forget_server(address).wait, GRACEFUL_SECONDS + 4)
+    await asyncio.to_thread(topology.remove_server(address).wait, GRACEFUL_SECONDS + 4)
     endless.close()
 
 

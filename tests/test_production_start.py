@@ -34,8 +34,7 @@ async def start(module: tuple[str, ...], environment: dict[str, str]) -> asyncio
         "-m",
         *module,
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": "src", "HOST": "127.0.0.1", "PORT": str(free_port())}
-        | environment,
+        env=os.environ | {"PYTHONPATH": "src", "HOST": "127.0.0.1", "PORT": str(free_port())} | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )

@@ -10,8 +10,6 @@ import httpx
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, Response
 from redis.asyncio import Redis
-from sqlalchemy import event
-from sqlalchemy.engine import Connection
 
 from app.api import router as api_router
 from app.api.dependencies import CurrentUser, get_optional_user, rate_limiter
@@ -23,6 +21,7 @@ from app.crud.crud_users import StoredUser
 from app.schemas.tier import TierRead
 from tests.conftest import Services
 from tests.helper import API, Account, Rows
+from tests.support.statements import recorded_statements
 
 TASK = f"{API}/tasks/task"
 DEFAULT = 3
@@ -249,23 +248,13 @@ async def test_a_limited_request_costs_no_statement_of_its_own_and_one_script_ca
     account, tier = await member(rows)
     await rows.rate_limit(tier, "api_v1_tasks_task", 100)
     await post(client, account)
-    engine = limited_application.state.resources.database.engine.sync_engine
-    statements: list[str] = []
-
-    def record(connection: Connection, cursor: object, statement: str, *_: object) -> None:
-        if "cache_epoch" not in statement:  # asked in the background, whatever the requests do
-            statements.append(statement)
-
-    event.listen(engine, "before_cursor_execute", record)
-    try:
+    with recorded_statements(limited_application.state.resources.database) as statements:
         await redis.config_resetstat()
         for _ in range(5):
             await post(client)
         assert statements == []
         for _ in range(5):
             assert told(await post(client, account))[0] == "100"
-    finally:
-        event.remove(engine, "before_cursor_execute", record)
     assert len(statements) == 5, "the token's check, which brings the rule"
     scripts = await redis.info("commandstats")
     assert scripts["cmdstat_evalsha"]["calls"] == 10

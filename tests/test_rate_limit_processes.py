@@ -4,16 +4,14 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
 
 import httpx
 import pytest
 from redis.asyncio import Redis
 
-from dev.local.ports import free_port
 from tests.conftest import Services
 from tests.helper import API, Rows
-from tests.support.modules import run_module, wait_for
+from tests.support.processes import web_servers
 
 TASK = f"{API}/tasks/task"
 PROCESSES = 2
@@ -23,17 +21,11 @@ MICROSECONDS = 1_000_000
 
 
 @pytest.fixture(scope="module")
-def servers(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+def servers(services: Services) -> Iterator[list[str]]:
     """The addresses of several processes of the application, whose default limit is `LIMIT` in `PERIOD`."""
-    folder = tmp_path_factory.mktemp("servers")
     environment = services.environment(DEFAULT_RATE_LIMIT_LIMIT=str(LIMIT), DEFAULT_RATE_LIMIT_PERIOD=str(PERIOD))
-    ports = [free_port() for _ in range(PROCESSES)]
-    with ExitStack() as stack:
-        for port in ports:
-            arguments = ["uvicorn", "src.app.main:app", "--no-access-log", "--port", str(port)]
-            run_module(stack, folder, str(port), arguments, environment)
-        wait_for(ports, folder)
-        yield [f"http://127.0.0.1:{port}" for port in ports]
+    with web_servers(*[environment] * PROCESSES) as addresses:
+        yield addresses
 
 
 async def hammer(server: str, seconds: float, headers: dict[str, str]) -> Counter[int]:

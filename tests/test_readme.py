@@ -51,7 +51,7 @@ async def worker(services: Services) -> AsyncIterator[None]:
         "arq",
         "src.app.core.worker.settings.WorkerSettings",
         cwd=ROOT,
-        env=os.environ | services.environment(),
+        env=services.environment(),
         stderr=subprocess.DEVNULL,
     )
     yield
@@ -165,14 +165,36 @@ def test_the_application_and_settings_of_ones_own(services: Services) -> None:
         assert "app" in names or issubclass(names["Settings"], SettingsBase)
 
 
+DEVELOPERS_FILE = """
+ENVIRONMENT="production"
+TRUSTED_PROXIES="10.0.0.1"
+ALLOWED_HOSTS="api.example.com"
+POSTGRES_PORT=1
+REDIS_CACHE_HOST="192.0.2.1"
+DEFAULT_RATE_LIMIT_LIMIT="nonsense"
+TEST_NAME="Somebody Else"
+TEST_PASSWORD='a $password #1'
+"""
+ACCOUNT_TEST = """
+from app.core.config import settings
+from tests.conftest import Services
+
+
+def test_the_account_of_the_developers_file(services: Services) -> None:
+    assert (settings.TEST_NAME, settings.TEST_PASSWORD) == ("Somebody Else", "a $password #1")
+    assert services.environment()["TEST_NAME"] == "Somebody Else"
+"""
+
+
 async def test_the_test_of_an_item(tmp_path: Path) -> None:
-    """The example of chapter 7 passes as a test of this suite."""
+    """The example of chapter 7 passes as a test of this suite, whatever `src/.env` holds; only `TEST_...` counts."""
     project = copy_project(tmp_path)
-    (project / "tests" / "test_items.py").write_text(blocks("7. Testing", "python")[0])
-    status, output = await shell(f"{PYTHON} -m pytest -q tests/test_items.py", project, {})
+    (project / "src" / ".env").write_text(DEVELOPERS_FILE)
+    (project / "tests" / "test_items.py").write_text(blocks("7. Testing", "python")[0] + ACCOUNT_TEST)
+    status, output = await shell(f"{PYTHON} -m pytest -q tests/test_items.py", project, {"POSTGRES_DB": "elsewhere"})
 
     assert status == 0, output
-    assert "1 passed" in output
+    assert "2 passed" in output
 
 
 def test_every_make_target_exists() -> None:

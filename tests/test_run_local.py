@@ -102,9 +102,7 @@ class Checkout:
         (folder / "src" / ".env.example").write_text(ENV_FILE)
 
     def run(self, *arguments: str, prefix: tuple[str, ...] = ()) -> Run:
-        environment = {
-            name: value for name, value in os.environ.items() if not name.startswith(("POSTGRES_", "REDIS_"))
-        }
+        environment = {name: value for name, value in os.environ.items() if name != "ENV_FILE"}
         environment |= {"POSTGRES_PORT": str(self.postgres_port), "REDIS_CACHE_PORT": str(self.redis_port)}
         environment |= {"PASSWORD_HASH_ROUNDS": "4", "PYTHONUNBUFFERED": "1"}
         environment |= {"HOME": str(self.folder), "PYTHONDONTWRITEBYTECODE": ""}

@@ -29,7 +29,7 @@ async def run(name: str, environment: dict[str, str]) -> tuple[int | None, str]:
         "-m",
         f"src.scripts.{name}",
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"]} | MEASURED | environment,
+        env=os.environ | MEASURED | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )

@@ -95,6 +95,15 @@ class TestSources:
 
         assert load(settings_class).ADMIN_PASSWORD == "from a file"
 
+    def test_another_file_can_take_the_place_of_the_first(self, tmp_path: Path) -> None:
+        (tmp_path / "my.env").write_text("POSTGRES_PORT=many\n")
+        command = [sys.executable, "-m", "src.scripts.check_settings"]
+        env = os.environ | {"ENV_FILE": str(tmp_path / "my.env")}
+        result = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+
+        assert result.returncode == 1
+        assert f"Set these in the environment or in {tmp_path / 'my.env'}:\nPOSTGRES_PORT: " in result.stderr
+
 
 class TestExample:
     def test_it_names_every_setting_and_has_the_defaults(self, settings_class: type[Settings]) -> None:
@@ -230,7 +239,7 @@ class TestRefusals:
     def test_the_command_says_yes_or_everything(self) -> None:
         def check(**environment: str) -> subprocess.CompletedProcess[str]:
             command = [sys.executable, "-m", "src.scripts.check_settings"]
-            env = {"PATH": os.environ["PATH"]} | environment
+            env = os.environ | environment
             return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
 
         good = check(ENVIRONMENT="production", **SAFE)

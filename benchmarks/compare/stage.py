@@ -60,6 +60,8 @@ class Stage:
     bare: Application
     ours: Application
     token: str
+    log: Path
+    """What both applications print; it goes with the servers' folder."""
 
 
 def environment(postgres: PostgresServer, valkey: ValkeyServer) -> dict[str, str]:
@@ -105,19 +107,28 @@ def _fill(postgres: PostgresServer, variables: Mapping[str, str]) -> None:
     asyncio.run(_execute(postgres, "postgres", "CREATE DATABASE bare TEMPLATE ours"))
 
 
-def _start(
-    stack: ExitStack, name: str, target: str, redis_db: int, variables: Mapping[str, str], cores: Cores
-) -> Application:
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where and how an application is started."""
+
+    variables: Mapping[str, str]
+    cores: Cores
+    log: Path
+
+
+def _start(stack: ExitStack, name: str, target: str, redis_db: int, place: _Place) -> Application:
     port = free_port()
     command = [sys.executable, "-m", "uvicorn", target, "--port", str(port), "--log-level", "warning"]
-    process = subprocess.Popen([*command, "--no-access-log"], cwd=ROOT, env=variables)
+    command += ["--no-access-log"]
+    with place.log.open("ab") as log:
+        process = subprocess.Popen(command, cwd=ROOT, env=place.variables, stdout=log, stderr=subprocess.STDOUT)
     stack.callback(process.wait, 20)
     stack.callback(process.terminate)
-    pin(process.pid, cores.server)
+    pin(process.pid, place.cores.server)
 
     def responds() -> bool:
         if process.poll() is not None:
-            raise ServiceError(f"{target} ended before it responded, with status {process.returncode}.")
+            raise ServiceError(f"{target} ended with status {process.returncode}.\n{place.log.read_text()}")
         try:
             return httpx.get(f"http://127.0.0.1:{port}/api/v1/user/{USERNAME}").is_success
         except httpx.TransportError:
@@ -145,8 +156,8 @@ def open_stage(cores: Cores) -> Iterator[Stage]:
         valkey = stack.enter_context(ValkeyServer(folder / "valkey"))
         for pid in (os.getpid(), postgres.pid, valkey.pid):
             pin(pid, cores.others)
-        variables = environment(postgres, valkey)
-        _fill(postgres, variables)
-        bare = _start(stack, "bare", "benchmarks.compare.bare:app", 1, variables, cores)
-        ours = _start(stack, "ours", "src.app.main:app", 0, variables, cores)
-        yield Stage(postgres, valkey, bare, ours, _log_in(ours))
+        place = _Place(environment(postgres, valkey), cores, folder / "applications.log")
+        _fill(postgres, place.variables)
+        bare = _start(stack, "bare", "benchmarks.compare.bare.app:app", 1, place)
+        ours = _start(stack, "ours", "src.app.main:app", 0, place)
+        yield Stage(postgres, valkey, bare, ours, _log_in(ours), place.log)

@@ -11,7 +11,8 @@ from sqlalchemy import Connection, pool
 import app.models
 from app.core.config import settings
 from app.core.db import token_blacklist  # noqa: F401 - a table of the core
-from app.core.db.database import Base, create_engine
+from app.core.db.database import Base
+from app.core.db.engine import create_engine
 
 for module in pkgutil.iter_modules(app.models.__path__):
     importlib.import_module(f"app.models.{module.name}")

@@ -11,7 +11,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.exc import IntegrityError
 
 from app.api import router
-from app.api.usernames import literal_segments
+from app.api.routes import reserved_names
 from app.core.config import settings
 from app.core.db.database import Database
 from app.core.security import get_password_hash
@@ -29,7 +29,7 @@ def _wanted_user() -> UserCreate:
         "password": settings.ADMIN_PASSWORD,
     }
     refuse_placeholders({f"ADMIN_{name.upper()}": value for name, value in variables.items()})
-    if settings.ADMIN_USERNAME in literal_segments(router.routes):
+    if settings.ADMIN_USERNAME in reserved_names(router.routes):
         raise ScriptError("ADMIN_USERNAME: a route of the API needs this name, choose another")
     try:
         return UserCreate.model_validate(variables)

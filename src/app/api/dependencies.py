@@ -6,6 +6,7 @@ from typing import Annotated
 from arq import ArqRedis
 from fastapi import Depends, Path, Request
 from fastapi.security import OAuth2PasswordBearer
+from pydantic import BeforeValidator
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.api.rate_limiting import RateLimitSubject, depends_on, limit_request, limited_address, rule_paths
@@ -28,11 +29,20 @@ from app.core.passwords import PasswordHasher
 from app.core.resources import Resources
 from app.core.schemas import Id, Text
 from app.core.security import TokenClaims, TokenType, decode_token
+from app.core.utils.cache import provides_only
 from app.core.utils.rate_limit import RateLimiter
 from app.crud.crud_rate_limit import TierRule, crud_rate_limits
 from app.crud.crud_tier import crud_tiers
 from app.crud.crud_users import StoredUser, UserWithRules, crud_users
 from app.schemas.tier import TierRead
+
+
+def _check_digits(value: object) -> object:
+    # Pydantic also reads ` 1`, `+1`, `1_0` and `1.0` as integers: one resource would have many paths.
+    if isinstance(value, str) and not (value.isascii() and value.isdigit()):
+        raise ValueError("an id is written in decimal digits")
+    return value
+
 
 oauth2_scheme = OAuth2PasswordBearer(
     tokenUrl="/api/v1/login",
@@ -40,25 +50,29 @@ oauth2_scheme = OAuth2PasswordBearer(
     description="Log in with a username or an email address. Leave the client's fields empty.",
 )
 
-Session = Annotated[AsyncSession, Depends(async_get_db, scope="function")]
-Db = Annotated[Database, Depends(get_database)]
+Session = Annotated[AsyncSession, Depends(provides_only(async_get_db), scope="function")]
+Db = Annotated[Database, Depends(provides_only(get_database))]
+
 BearerToken = Annotated[str | None, Depends(oauth2_scheme)]
 
 PathUsername = Annotated[Text, Path(description="The username of the user.", examples=["userson"])]
 PathTierName = Annotated[Text, Path(description="The name of the tier.", examples=["free"])]
-PathId = Annotated[Id, Path(description="The `id` in the list.", examples=[1])]
+PathId = Annotated[Id, BeforeValidator(_check_digits), Path(description="The `id` in the list.", examples=[1])]
 
 
+@provides_only
 async def get_resources(request: Request) -> Resources:
     resources: Resources = request.app.state.resources
     return resources
 
 
+@provides_only
 async def get_queue(request: Request) -> ArqRedis:
     queue: ArqRedis = request.app.state.resources.queue
     return queue
 
 
+@provides_only
 async def get_crypt_settings(request: Request) -> CryptSettings:
     settings: CryptSettings = request.app.state.resources.settings
     return settings

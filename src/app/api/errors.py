@@ -11,7 +11,8 @@ from redis.exceptions import RedisError
 from sqlalchemy import Constraint
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from app.core.db.database import OUTAGES, Base, is_outage
+from app.core.db.database import Base
+from app.core.db.errors import OUTAGES, PoolTimeoutError, constraint_name, is_invalid_value, is_temporary, sqlstate
 from app.core.exceptions.data_exceptions import RowNotFoundError
 
 logger = logging.getLogger(__name__)
@@ -19,10 +20,6 @@ logger = logging.getLogger(__name__)
 RETRY_AFTER_SECONDS = 1
 MAX_SHOWN_CHARACTERS = 200
 MAX_SHOWN_PROBLEMS = 20
-DATA_EXCEPTION = "22"
-"""The class of SQLSTATEs that blame the values (PostgreSQL, appendix A)."""
-TRANSACTION_ROLLBACK = "40"
-"""The class of those that blame another transaction, deadlocks among them: the same request may succeed later."""
 VIOLATIONS = {
     "23503": (404, "A referenced row was not found"),
     "23505": (422, "The value is not available"),
@@ -46,10 +43,9 @@ def _constraint(name: str | None) -> Constraint | None:
 
 def _answer_violation(error: IntegrityError) -> JSONResponse:
     """The detail that the model gives its constraint (`info={"detail": ...}`), or the violation's default."""
-    cause = getattr(error.orig, "__cause__", None)
-    constraint = _constraint(getattr(cause, "constraint_name", None))
+    constraint = _constraint(constraint_name(error))
     detail = constraint.info.get("detail") if constraint is not None else None
-    status, default = VIOLATIONS.get(getattr(cause, "sqlstate", ""), (422, "The values violate a rule of the table"))
+    status, default = VIOLATIONS.get(sqlstate(error), (422, "The values violate a rule of the table"))
     return _error(status, detail or default)
 
 
@@ -58,12 +54,11 @@ async def answer_not_found(request: Request, error: Exception) -> JSONResponse:
 
 
 async def answer_database_error(request: Request, error: Exception) -> JSONResponse:
-    sqlstate = str(getattr(getattr(error, "orig", None), "sqlstate", None) or "")
-    if is_outage(error) or sqlstate.startswith(TRANSACTION_ROLLBACK):
+    if is_temporary(error):
         return _unavailable(request, error)
     if isinstance(error, IntegrityError):
         return _answer_violation(error)
-    if sqlstate.startswith(DATA_EXCEPTION):
+    if is_invalid_value(error):
         return _error(422, "A value cannot be stored")
     raise error
 
@@ -100,6 +95,6 @@ def install_error_handlers(app: FastAPI) -> None:
     app.exception_handler(RowNotFoundError)(answer_not_found)
     app.exception_handler(RequestValidationError)(answer_invalid_request)
     app.exception_handler(DBAPIError)(answer_database_error)
-    for outage in (*OUTAGES, RedisError):
+    for outage in (*OUTAGES, PoolTimeoutError, RedisError):
         app.exception_handler(outage)(answer_outage)
     app.exception_handler(Exception)(answer_unexpected)

@@ -14,6 +14,7 @@ from app.api.responses import raises, unprocessable
 from app.core.config import CryptSettings
 from app.core.exceptions.http_exceptions import UnprocessableEntityException
 from app.core.schemas import MAX_INT32, HasMore, ItemsPerPage, PageNumber, TotalCount
+from app.core.utils.cache import provides_only
 from app.crud.helper import CursorWindow, Listed, OffsetWindow, Window
 
 __all__ = [
@@ -85,6 +86,7 @@ def _decode_cursor(request: Request, cursor: str) -> int:
 
 
 @raises(INVALID_CURSOR, MIXED_LISTS)
+@provides_only
 async def _page_window(
     request: Request,
     page: Annotated[

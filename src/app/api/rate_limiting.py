@@ -10,9 +10,9 @@ from typing import Any
 
 from fastapi import Request
 from fastapi.dependencies.models import Dependant
-from fastapi.routing import iter_route_contexts
 
 from app.api.responses import NOT_COUNTED, RATE_LIMITED, raises
+from app.api.routes import PATH_PARAMETER, route_template, route_templates
 from app.core.config import DefaultRateLimitSettings
 from app.core.exceptions.http_exceptions import RateLimitException, ServiceUnavailableException
 from app.core.settings_base import SettingsBase
@@ -24,22 +24,14 @@ from app.schemas.rate_limit import MAX_PATH_LENGTH, sanitize_path
 
 logger = logging.getLogger(__name__)
 
-_PARAMETER = re.compile(r"\{\w+\}")
 IPV6_PREFIX = 64
 """What one IPv6 customer gets at least: single addresses of it are free to change."""
-
-
-def _template(request: Request) -> str:
-    # The route itself knows its path only without the prefixes of the routers that include it.
-    context = request.scope.get("fastapi", {}).get("effective_route_context") or request.scope["route"]
-    template: str = context.path_format
-    return template
 
 
 def rule_paths(request: Request) -> RulePaths:
     """The paths under which a rule for this request may be stored."""
     literal = sanitize_path(request.scope["path"].removeprefix(request.scope.get("root_path", "")))
-    template = sanitize_path(_template(request))
+    template = sanitize_path(route_template(request))
     # A client's path may have any length and any characters; no rule has such a name.
     usable = len(literal) <= MAX_PATH_LENGTH and literal.isprintable()
     return RulePaths(literal if usable else template, template)
@@ -154,14 +146,13 @@ async def _count(request: Request, key: str, limit: Limit, *, with_notice: bool 
 
 
 def _matches(path: str, template: str) -> bool:
-    parts = (re.escape(part) for part in _PARAMETER.split(template))
+    parts = (re.escape(part) for part in PATH_PARAMETER.split(template))
     return re.fullmatch(".+".join(parts), path) is not None
 
 
 def warn_of_unknown_path(request: Request, path: str) -> None:
     """Logs a rule's path that no route has, with the nearest one that exists: it may be a typing error."""
-    contexts = iter_route_contexts(request.app.routes)
-    templates = {sanitize_path(context.path_format) for context in contexts if context.path_format}
+    templates = {sanitize_path(template) for template in route_templates(request.app.routes)}
     if not any(_matches(path, template) for template in templates):
         nearest = get_close_matches(path, templates, n=1, cutoff=0)
         logger.warning(

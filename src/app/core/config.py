@@ -20,6 +20,9 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 RedisDatabase = Annotated[int, Field(ge=0)]
 Period = Annotated[int, Field(ge=1, le=366 * 24 * 3600)]
 """Seconds for which events are counted in Redis; more than a year is a mistake."""
+DatabaseTimeout = Annotated[int, Field(ge=0, le=2_000_000)]
+"""Seconds, 0 for no limit; PostgreSQL counts milliseconds in 32 bits."""
+Requests = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Secret = Annotated[str, Field(repr=False)]
 
 
@@ -87,6 +90,9 @@ class PostgresSettings(SettingsBase):
     DATABASE_MAX_OVERFLOW: Annotated[int, Field(ge=0)] = 10
     DATABASE_PGBOUNCER: bool = False
     DATABASE_WAIT_SECONDS: Annotated[int, Field(ge=0)] = 60
+    DATABASE_STATEMENT_TIMEOUT_SECONDS: DatabaseTimeout = 20
+    DATABASE_LOCK_TIMEOUT_SECONDS: DatabaseTimeout = 5
+    DATABASE_IDLE_TRANSACTION_TIMEOUT_SECONDS: DatabaseTimeout = 20
 
     @property
     def POSTGRES_URL(self) -> str:
@@ -201,11 +207,11 @@ class DefaultRateLimitSettings(SettingsBase):
     Each is a number of requests, and the seconds for which they count.
     """
 
-    DEFAULT_RATE_LIMIT_LIMIT: PositiveInt = 10
+    DEFAULT_RATE_LIMIT_LIMIT: Requests = 10
     DEFAULT_RATE_LIMIT_PERIOD: Period = 3600
-    LOGIN_RATE_LIMIT_LIMIT: PositiveInt = 300
+    LOGIN_RATE_LIMIT_LIMIT: Requests = 300
     LOGIN_RATE_LIMIT_PERIOD: Period = 60
-    REGISTRATION_RATE_LIMIT_LIMIT: PositiveInt = 300
+    REGISTRATION_RATE_LIMIT_LIMIT: Requests = 300
     REGISTRATION_RATE_LIMIT_PERIOD: Period = 60
 
 

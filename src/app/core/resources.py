@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from arq import ArqRedis
 from redis.asyncio import Redis
 
-from app.core.cache.epoch import EpochLease
-from app.core.cache.store import AnswerCache, open_answer_cache
+from app.core.cache.epoch import open_lease
+from app.core.cache.store import ResponseCache, open_response_cache
 from app.core.config import (
     CryptSettings,
     PostgresSettings,
@@ -19,7 +19,7 @@ from app.core.config import (
 from app.core.db.database import Database, open_database
 from app.core.passwords import PasswordHasher, open_password_hasher
 from app.core.settings_base import SettingsBase
-from app.core.utils.cache import open_cache
+from app.core.utils.cache import open_cache, open_cache_connection
 from app.core.utils.queue import open_queue
 from app.core.utils.rate_limit import RateLimiter, open_rate_limiter
 
@@ -32,9 +32,17 @@ class Resources:
     password_hasher: PasswordHasher | None
     database: Database | None
     cache: Redis | None
-    answers: AnswerCache | None
+    responses: ResponseCache | None
     queue: ArqRedis | None
     rate_limiter: RateLimiter | None
+
+
+async def _open_responses(stack: AsyncExitStack, settings: SettingsBase) -> ResponseCache | None:
+    if not isinstance(settings, RedisCacheSettings):
+        return None
+    lease = await stack.enter_async_context(open_lease(settings))
+    connection = await stack.enter_async_context(open_cache_connection(settings))
+    return await stack.enter_async_context(open_response_cache(connection, lease))
 
 
 @asynccontextmanager
@@ -51,7 +59,7 @@ async def open_resources(settings: SettingsBase) -> AsyncIterator[Resources]:
             ),
             database=database,
             cache=cache,
-            answers=await enter(open_answer_cache(cache, EpochLease(database))) if cache else None,
+            responses=await _open_responses(stack, settings),
             queue=await enter(open_queue(settings)) if isinstance(settings, RedisQueueSettings) else None,
             rate_limiter=(
                 await enter(open_rate_limiter(settings)) if isinstance(settings, RedisRateLimiterSettings) else None

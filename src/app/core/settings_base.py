@@ -17,7 +17,8 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-ENV_FILE = Path(__file__).resolve().parents[2] / ".env"
+ENV_FILE = Path(os.environ.get("ENV_FILE") or Path(__file__).resolve().parents[2] / ".env")
+"""`src/.env`, or the file that the variable of this name leads to (`ENV_FILE=/dev/null`: no file)."""
 MINIMUM_SECRET_BYTES = 32
 MINIMUM_HASH_ROUNDS = 10
 _ONLY_A_COMMENT = re.compile(r"[^=]*=[ \t]*#")
@@ -115,7 +116,7 @@ def _problem(kind: LiteralString, reason: str, location: tuple[int | str, ...]) 
 class SettingsBase(BaseSettings):
     """Reads the files that `NAME_FILE` variables name, then the environment, then `src/.env`.
 
-    An empty value counts as missing.
+    The variable `ENV_FILE` names another file to read in place of `src/.env`. An empty value counts as missing.
     """
 
     model_config = SettingsConfigDict(

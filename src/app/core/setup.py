@@ -1,8 +1,9 @@
 """The composition root: builds the application from a router and the settings it is given."""
 
+import gc
 import logging
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any, Protocol
 
 from fastapi import APIRouter, FastAPI
@@ -10,8 +11,9 @@ from starlette.types import ASGIApp
 
 from app.api.docs import Application, install_docs
 from app.api.errors import install_error_handlers
-from app.api.usernames import literal_segments
+from app.api.routes import flatten, install_index, reserved_names
 from app.core.cache.checks import check_cached_routes
+from app.core.cache.lane import install_lanes
 from app.core.config import (
     AppSettings,
     ClientSideCacheSettings,
@@ -42,7 +44,7 @@ class Lifespan(Protocol):
 def _lifespan(settings: SettingsBase, create_tables_on_start: bool, inner: Lifespan | None) -> Lifespan:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[Any]:
-        check_cached_routes(app.routes)  # again, for what was added since
+        _prepare_routes(app)
         if isinstance(settings, AppSettings):
             configure_logging(settings)
         if isinstance(settings, CryptSettings) and "SECRET_KEY" not in settings.model_fields_set:
@@ -51,9 +53,30 @@ def _lifespan(settings: SettingsBase, create_tables_on_start: bool, inner: Lifes
             await apply_migrations(settings)
         async with AsyncExitStack() as stack:
             app.state.resources = await stack.enter_async_context(open_resources(settings))
-            yield await stack.enter_async_context(inner(app)) if inner else None
+            state = await stack.enter_async_context(inner(app)) if inner else None
+            stack.enter_context(_frozen_memory())
+            yield state
 
     return lifespan
+
+
+def _prepare_routes(app: FastAPI) -> None:
+    # When the application starts, because routes may still be included after it was created.
+    check_cached_routes(app.routes)
+    app.state.reserved_usernames = reserved_names(app.routes)
+    flatten(app.router)
+    install_lanes(app.routes)
+
+
+@contextmanager
+def _frozen_memory() -> Iterator[None]:
+    # What exists now lives as long as the application: a collection that looks through it again only costs time.
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _metadata(settings: AppSettings) -> dict[str, Any]:
@@ -109,9 +132,10 @@ def create_application(
     app = _Application(**{"lifespan": _lifespan(settings, create_tables_on_start, lifespan), **metadata, **kwargs})
     app.trusted_proxies = settings.TRUSTED_PROXIES if isinstance(settings, AppSettings) else None
     app.include_router(router)
+    install_index(app.router)
     check_cached_routes(app.routes)
     app.state.settings = settings
-    app.state.reserved_usernames = literal_segments(app.routes)
+    app.state.reserved_usernames = reserved_names(app.routes)
     install_docs(app, settings)
     install_error_handlers(app)
     _add_middleware(app, settings)

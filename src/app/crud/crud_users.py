@@ -1,13 +1,13 @@
 """Users, and the one question every request with a token asks."""
 
 from dataclasses import dataclass, field
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, and_, bindparam, exists, func, or_, select, update
+from sqlalchemy import and_, bindparam, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.db.database import Database
+from app.core.db.statements import Row
 from app.core.db.token_blacklist import TokenBlacklist
 from app.core.exceptions.data_exceptions import RowNotFoundError
 from app.core.security import TokenClaims, digest
@@ -70,7 +70,7 @@ _WITH_TIER = (
 _LISTING = Listing(User, UserRead)
 
 
-def _stored(row: Row[Any]) -> StoredUser:
+def _stored(row: Row) -> StoredUser:
     return StoredUser(*row[: len(_COLUMNS)])
 
 

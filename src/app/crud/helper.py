@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel
-from sqlalchemy import ColumnElement, Row, Select, bindparam, func, literal, select, true
+from sqlalchemy import ColumnElement, Select, bindparam, func, literal, select, true
 from sqlalchemy.orm import InstrumentedAttribute
 
-from app.core.db.database import Base, Database, Parameters
+from app.core.db.database import Base, Database
+from app.core.db.statements import Parameters, Row
 from app.core.exceptions.data_exceptions import RowNotFoundError
 
 
@@ -39,7 +40,7 @@ Window = OffsetWindow | CursorWindow
 class Listed:
     """A window's rows; `total_count` only where pages were asked for."""
 
-    rows: Sequence[Row[Any]]
+    rows: Sequence[Row]
     has_more: bool
     total_count: int | None = None
 
@@ -114,14 +115,14 @@ class Listing:
         shown = self._without_empty(rows)
         return Listed(rows=shown[: window.limit], has_more=len(shown) > window.limit)
 
-    async def _fetch(self, database: Database, statement: Select[Any], parameters: Parameters) -> Sequence[Row[Any]]:
+    async def _fetch(self, database: Database, statement: Select[Any], parameters: Parameters) -> Sequence[Row]:
         rows = await database.fetch_all(statement, parameters)
         if not rows and self._parent:
             raise RowNotFoundError(self._parent.name)
         return rows
 
     @staticmethod
-    def _without_empty(rows: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
+    def _without_empty(rows: Sequence[Row]) -> Sequence[Row]:
         # The outer join answers an empty window with one row of nulls: it tells the parent from nothing.
         return rows if rows and rows[0].id is not None else []
 

@@ -3,6 +3,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from app.api.dependencies import Db, PathId, PathUser, PathUsername, SelfUser, Superuser
+from app.api.owners import USER
 from app.api.paginated import CursorListResponse, PageWindow, PaginatedListResponse, list_response
 from app.api.responses import POST_NOT_FOUND, USER_NOT_FOUND, errors, message, not_found
 from app.core.schemas import Message
@@ -21,21 +22,21 @@ NO_SUCH_POST = not_found("Post", "The post does not exist or has another author.
     response_model=PaginatedListResponse[PostRead] | CursorListResponse[PostRead],
     responses=errors(USER_NOT_FOUND),
 )
-@cache("{username}_posts", resource_id_name="window", expiration=60)
+@cache("{username}_posts", resource_id_name="window", expiration=60, owners=[USER])
 async def read_posts(request: Request, username: PathUsername, db: Db, window: PageWindow) -> dict[str, Any]:
     """Newest first."""
     return list_response(request, window, await crud_posts.read_page(db, window, username))
 
 
 @router.get("/{username}/post/{id}", summary="Read a post", responses=errors(USER_NOT_FOUND, POST_NOT_FOUND))
-@cache("{username}_post_cache", resource_id_name="id")
-async def read_post(request: Request, username: PathUsername, id: PathId, db: Db) -> PostRead:
+@cache("{username}_post_cache", resource_id_name="id", owners=[USER])
+async def read_post(username: PathUsername, id: PathId, db: Db) -> PostRead:
     return await crud_posts.read(db, username, id)
 
 
 @router.post("/{username}/post", status_code=201, summary="Write a post")
-@cache("{username}_posts", resource_id_name="username", pattern_to_invalidate_extra=["{username}_posts:*"])
-async def write_post(request: Request, username: PathUsername, user: SelfUser, values: PostCreate, db: Db) -> PostRead:
+@cache(pattern_to_invalidate_extra=["{username}_posts:*"])
+async def write_post(username: PathUsername, user: SelfUser, values: PostCreate, db: Db) -> PostRead:
     """For the author only."""
     post = PostCreateInternal(**values.model_dump(), created_by_user_id=user.id)
     return await crud_posts.add(db, post, PostRead)
@@ -45,9 +46,7 @@ async def write_post(request: Request, username: PathUsername, user: SelfUser, v
     "/{username}/post/{id}", summary="Change a post", responses=message("Post updated") | errors(POST_NOT_FOUND)
 )
 @cache("{username}_post_cache", resource_id_name="id", pattern_to_invalidate_extra=["{username}_posts:*"])
-async def patch_post(
-    request: Request, username: PathUsername, user: SelfUser, id: PathId, values: PostUpdate, db: Db
-) -> Message:
+async def patch_post(username: PathUsername, user: SelfUser, id: PathId, values: PostUpdate, db: Db) -> Message:
     """For the author only. Fields that are left out keep their values."""
     await crud_posts.change(db, values, id=id, created_by_user_id=user.id)
     return Message(message="Post updated")
@@ -57,7 +56,7 @@ async def patch_post(
     "/{username}/post/{id}", summary="Delete a post", responses=message("Post deleted") | errors(POST_NOT_FOUND)
 )
 @cache("{username}_post_cache", resource_id_name="id", pattern_to_invalidate_extra=["{username}_posts:*"])
-async def erase_post(request: Request, username: PathUsername, user: SelfUser, id: PathId, db: Db) -> Message:
+async def erase_post(username: PathUsername, user: SelfUser, id: PathId, db: Db) -> Message:
     """For the author only."""
     await crud_posts.soft_delete(db, id=id, created_by_user_id=user.id)
     return Message(message="Post deleted")
@@ -69,9 +68,7 @@ async def erase_post(request: Request, username: PathUsername, user: SelfUser, i
     responses=message("Post deleted from the database") | errors(NO_SUCH_POST),
 )
 @cache("{username}_post_cache", resource_id_name="id", pattern_to_invalidate_extra=["{username}_posts:*"])
-async def erase_db_post(
-    request: Request, username: PathUsername, superuser: Superuser, user: PathUser, id: PathId, db: Db
-) -> Message:
+async def erase_db_post(username: PathUsername, superuser: Superuser, user: PathUser, id: PathId, db: Db) -> Message:
     """For superusers."""
     await crud_posts.hard_delete(db, id=id, created_by_user_id=user.id)
     return Message(message="Post deleted from the database")

@@ -1,5 +1,6 @@
 import hashlib
 import hmac
+import json
 import re
 import secrets
 from typing import Annotated, Any
@@ -17,8 +18,8 @@ from app.schemas.job import TASK_ID, Job, TaskOverview, TaskRead
 
 router = APIRouter(prefix="/tasks", tags=["tasks"])
 
-_CREATED_BY_CALLER = re.compile(r"(?P<user_id>[0-9]+)-[0-9a-f]{32}")
-_SCHEDULED = "cron:"
+_OWNER = re.compile(r"(?P<new>[0-9]+)-[0-9a-f]{32}|user:(?P<own>[0-9]+):.+", re.DOTALL)
+_UNGUESSABLE = re.compile(r"(0-)?[0-9a-f]{32}")
 KEY_REUSED = unprocessable(
     "The idempotency key was used for another request", "The idempotency key was sent with another message."
 )
@@ -38,24 +39,24 @@ def get_new_task_id(
         ),
     ] = None,
 ) -> str:
-    """`<user's id, 0 for nobody>-<128 bits>`: whose task it is stands in the id, so that nothing else need be stored.
+    """`<user's id, or 0 for an anonymous caller>-<128 bits>`: the id says who may read the task.
 
-    With an idempotency key the bits follow from it and from who sent it; nobody else can compute them.
+    With an idempotency key the bits follow from the key and its sender, by a secret of this application.
     """
     if idempotency_key is None:
         return f"{user.id if user else 0}-{secrets.token_hex(16)}"
     sender = str(user.uuid) if user else request.client.host if request.client else ""
-    message = f"task:{request.url.path}:{sender}:{idempotency_key}".encode(errors="replace")
+    # As a list in JSON: the parts may contain any separator, an IPv6 address for one.
+    message = json.dumps(["task", request.url.path, sender, idempotency_key]).encode()
     return f"{user.id if user else 0}-{hmac.digest(settings.SECRET_KEY.encode(), message, hashlib.sha256).hex()[:32]}"
 
 
 def _may_read(task_id: str, user: StoredUser | None) -> bool:
-    if user and user.is_superuser:
+    """The owner rule, by the id alone: nobody can find a task whose id does not say who may read it."""
+    if (user and user.is_superuser) or _UNGUESSABLE.fullmatch(task_id):
         return True
-    created = _CREATED_BY_CALLER.fullmatch(task_id)
-    if created is None or int(created["user_id"]) == 0:
-        return not task_id.startswith(_SCHEDULED)
-    return user is not None and user.id == int(created["user_id"])
+    owner = _OWNER.fullmatch(task_id)
+    return bool(owner and user and user.id == int(owner["new"] or owner["own"]))
 
 
 @raises(TASK_NOT_FOUND)
@@ -66,9 +67,9 @@ async def get_path_task(
     queue: TaskQueue,
     user: OptionalUser,
 ) -> TaskState:
-    """The path's task; for a stranger there is none."""
-    task = await read_task(queue, task_id) if _may_read(task_id, user) else None
-    if task is None:
+    """The path's task; 404 for everyone who may not read it."""
+    task = await read_task(queue, task_id)
+    if task is None or not _may_read(task_id, user):
         raise NotFoundException("Task not found")
     return task
 

@@ -3,6 +3,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request
 
 from app.api.dependencies import Db, Superuser
+from app.api.owners import TIER
 from app.api.paginated import CursorListResponse, PageWindow, PaginatedListResponse, list_response
 from app.api.responses import TIER_NOT_FOUND, errors, message, unprocessable
 from app.core.schemas import Message, Text
@@ -46,8 +47,8 @@ async def patch_tier(superuser: Superuser, name: TierNameInPath, values: TierUpd
 
 
 @router.delete("/tier/{name}", summary="Delete a tier", responses=message("Tier deleted") | errors(TIER_NOT_FOUND))
-@cache("tier", resource_id_name="name", pattern_to_invalidate_extra=["user:*", "users:*"])
-async def erase_tier(request: Request, superuser: Superuser, name: TierNameInPath, db: Db) -> Message:
+@cache(changes=[TIER.named("name")])
+async def erase_tier(superuser: Superuser, name: TierNameInPath, db: Db) -> Message:
     """For superusers. The tier's rate limits are deleted too; its users have no tier afterwards."""
     await crud_tiers.hard_delete(db, name=name)
     return Message(message="Tier deleted")

@@ -11,6 +11,7 @@ from app.api.dependencies import (
     SelfUser,
     Superuser,
 )
+from app.api.owners import TIER, USER
 from app.api.paginated import CursorListResponse, PageWindow, PaginatedListResponse, list_response
 from app.api.rate_limiting import limit_registration
 from app.api.responses import TIER_NOT_FOUND, USER_NOT_FOUND, errors, message, not_found, unprocessable
@@ -35,10 +36,6 @@ NO_SUCH_USER = not_found("User", "The user does not exist.")
 EMAIL_TAKEN = unprocessable("Email is already registered", "Another user has this email address.")
 USERNAME_TAKEN = unprocessable("Username not available", "Another user has this username, or a path needs it.")
 
-_OF_AUTHOR = ["users:*", "{username}_posts:*", "{username}_post_cache:*"]
-_OF_NEW_NAME = ["{values.username}_posts:*", "{values.username}_post_cache:*"]
-"""What shows a user: the lists, and the posts under the name in their path."""
-
 
 @router.get("/user/me", include_in_schema=False, response_model=UserRead)
 @router.get("/user/me/", summary="Read the caller", response_model=UserRead)
@@ -48,15 +45,15 @@ async def read_users_me(current_user: CurrentUser) -> StoredUser:
 
 
 @router.get("/user/{username}", summary="Read a user", response_model=UserRead, responses=errors(USER_NOT_FOUND))
-@cache("user", resource_id_name="username")
-async def read_user(request: Request, username: PathUsername, db: Db) -> StoredUser:
+@cache("user", resource_id_name="username", owners=[USER, TIER])
+async def read_user(username: PathUsername, db: Db) -> StoredUser:
     return await crud_users.read(db, username)
 
 
 @router.get(
     "/users", summary="List users", response_model=PaginatedListResponse[UserRead] | CursorListResponse[UserRead]
 )
-@cache("users", resource_id_name="window", expiration=60)
+@cache("users", resource_id_name="window", expiration=60, owners=[USER, TIER])
 async def read_users(request: Request, db: Db, window: PageWindow) -> dict[str, Any]:
     return list_response(request, window, await crud_users.read_page(db, window))
 
@@ -68,7 +65,7 @@ async def read_users(request: Request, db: Db, window: PageWindow) -> dict[str, 
     responses=errors(EMAIL_TAKEN, USERNAME_TAKEN),
     dependencies=[Depends(limit_registration)],
 )
-@cache("user", resource_id_name="values.username", pattern_to_invalidate_extra=["users:*"])
+@cache(changes=[USER.named("values.username")])
 async def write_user(request: Request, values: UserCreate, db: Db, hasher: Hasher) -> UserRead:
     refuse_reserved(request, values.username)
     hashed_password = await hasher.hash(values.password)
@@ -81,12 +78,7 @@ async def write_user(request: Request, values: UserCreate, db: Db, hasher: Hashe
     summary="Change a user",
     responses=message("User updated") | errors(EMAIL_TAKEN, USERNAME_TAKEN),
 )
-@cache(
-    "user",
-    resource_id_name="username",
-    to_invalidate_extra={"user": "{values.username}"},
-    pattern_to_invalidate_extra=[*_OF_AUTHOR, *_OF_NEW_NAME],
-)
+@cache(changes=[USER.named("username"), USER.named("values.username")])
 async def patch_user(request: Request, username: PathUsername, user: SelfUser, values: UserUpdate, db: Db) -> Message:
     """For the user only. Fields that are left out keep their values."""
     if values.username:
@@ -96,8 +88,8 @@ async def patch_user(request: Request, username: PathUsername, user: SelfUser, v
 
 
 @router.delete("/user/{username}", summary="Delete a user", responses=message("User deleted"))
-@cache("user", resource_id_name="username", pattern_to_invalidate_extra=_OF_AUTHOR)
-async def erase_user(request: Request, username: PathUsername, user: SelfUser, db: Db) -> Message:
+@cache(changes=[USER.named("username")])
+async def erase_user(username: PathUsername, user: SelfUser, db: Db) -> Message:
     """For the user only. The tokens are revoked. Username and email stay taken."""
     await crud_users.soft_delete(db, id=user.id)
     return Message(message="User deleted")
@@ -108,8 +100,8 @@ async def erase_user(request: Request, username: PathUsername, user: SelfUser, d
     summary="Delete a user permanently",
     responses=message("User deleted from the database") | errors(NO_SUCH_USER),
 )
-@cache("user", resource_id_name="username", pattern_to_invalidate_extra=_OF_AUTHOR)
-async def erase_db_user(request: Request, username: PathUsername, superuser: Superuser, db: Db) -> Message:
+@cache(changes=[USER.named("username")])
+async def erase_db_user(username: PathUsername, superuser: Superuser, db: Db) -> Message:
     """For superusers. The posts are deleted too. Username and email become available."""
     await crud_users.hard_delete(db, username=username)
     return Message(message="User deleted from the database")
@@ -138,7 +130,6 @@ async def read_user_tier(username: PathUsername, db: Db) -> UserReadWithTier | N
 )
 @cache("user", resource_id_name="username", pattern_to_invalidate_extra=["users:*"])
 async def patch_user_tier(
-    request: Request,
     username: PathUsername,
     superuser: Superuser,
     user: PathUser,

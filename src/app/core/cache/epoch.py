@@ -1,29 +1,51 @@
-"""The cache's epoch, which PostgreSQL keeps: how a write whose invalidation Redis never got is still respected.
+"""The cache's epoch, a number in PostgreSQL: how a write whose invalidation never reached Redis is still respected.
 
-Every entry carries the epoch of its read; a process serves only entries of the epoch it knows, and it may trust what it
-knows for `LEASE_SECONDS`. A write that cannot reach Redis moves the epoch and answers after that time: by then every
-process knows, whether or not it noticed an outage, and also if the writer dies. Entries of older epochs never
-match again.
+Each entry carries the epoch of its read, and a process serves only entries of the epoch that it knows. It may rely on
+what it knows for `LEASE_SECONDS`, counted from before it asked. A write that cannot use Redis moves the epoch after its
+commit, waits for `LEASE_SECONDS`, and only then is the caller told. The argument:
+
+- A lease that shows the old epoch was asked for before the epoch moved. So it ends at most `LEASE_SECONDS` after that,
+  which is before the caller is told. A read that begins later finds the lease expired, asks, and gets the new epoch.
+- This needs no message to arrive anywhere. It holds for processes that never noticed an outage, for those that are cut
+  off from PostgreSQL or stopped in the middle (their lease expires and cannot be renewed), and if the writer dies.
+- A process that cannot renew its lease, for whatever reason, serves nothing from the cache. It does not matter whether
+  PostgreSQL is down, unreachable or slow, so nothing has to be told apart.
+- Leases compare readings of one process's monotonic clock. No two clocks are compared.
+
+Its cost: a lease is renewed when a request uses it in its second half, so that hits do not wait, by one query on a
+connection that nothing else uses. That is at most `1 / RENEW_SECONDS` = 2 queries per second in a process that serves
+hits, and none in one that does not. A longer lease would save queries, and each write without Redis would wait longer.
+
+Why not LISTEN/NOTIFY: a message can be lost with its connection, so a lease is needed anyway, and PgBouncer in
+transaction mode does not support LISTEN. Without confirmations it would not shorten the wait.
+Not covered: a virtual machine that is suspended together with its monotonic clock, and a failover of PostgreSQL that
+loses the epoch's last move.
 """
 
 import asyncio
 import logging
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.core.db.database import OUTAGES, Database, is_outage
+from app.core.config import PostgresSettings
+from app.core.db.database import Database, open_database
+from app.core.db.errors import OUTAGES, PoolTimeoutError
+from app.core.settings_base import SettingsBase
 
 logger = logging.getLogger(__name__)
 
-LEASE_SECONDS = 0.15
-RENEW_SECONDS = 0.06
-IDLE_SECONDS = 5.0
-QUERY_SECONDS = 0.25
+LEASE_SECONDS = 1.0
+RENEW_SECONDS = LEASE_SECONDS / 2
+PATIENCE_SECONDS = 0.25
+"""How long a request waits for an expired lease; then it runs without the cache."""
+RETRY_SECONDS = 0.1
 
-# A sequence: its value is seen at once by all, and never rolled back. With the database's own number in it, databases
-# that share a Redis do not share answers.
+# A sequence: its value is visible to all at once, and never rolled back. With the database's own number in the epoch,
+# databases that share a Redis do not share responses.
 _READ = text(
     "SELECT last_value + is_called::int AS number, "
     "(SELECT oid FROM pg_database WHERE datname = current_database())::text AS database FROM cache_epoch"
@@ -32,67 +54,76 @@ _MOVE = text("SELECT nextval('cache_epoch')")
 
 
 class EpochLease:
-    """What this process knows of the epoch, and until when.
-
-    It is renewed in the background while the cache is in use, so that a hit waits for no database; after some idle
-    seconds the first request renews it itself. While the database is away no write can be committed either, and the
-    last epoch stays in force.
-    """
+    """What this process knows of the epoch, and until when. Without a database the epoch never moves."""
 
     def __init__(self, database: Database | None) -> None:
+        """`database` is for the lease alone: it must not wait for connections that requests hold."""
         self._database = database
         self._number = 0
-        self._epoch = ""
+        self._epoch = b"-"
         self._valid_until = float("inf") if database is None else 0.0
-        self._used_at = 0.0
+        self._renew_at = self._valid_until
         self._renewal: asyncio.Task[None] | None = None
-        self._keeper: asyncio.Task[None] | None = None
+        self._is_failing = False
 
-    async def epoch(self) -> str | None:
-        """The epoch in force; None if it cannot be told, and nothing may be served."""
-        self._used_at = time.monotonic()
-        if self._used_at >= self._valid_until:
-            await self._renew()
-        if self._database and (self._keeper is None or self._keeper.done()):
-            self._keeper = asyncio.create_task(self._keep())
-        return self._epoch if time.monotonic() < self._valid_until else None
+    def current(self) -> bytes | None:
+        """The epoch in force, without waiting; None if nothing may be served."""
+        now = time.monotonic()
+        if now >= self._renew_at:
+            self._start_renewal()
+        return self._epoch if now < self._valid_until else None
+
+    async def epoch(self) -> bytes | None:
+        """The epoch in force; waits for an expired lease to be renewed, but not long."""
+        epoch = self.current()
+        if epoch is None and self._renewal and not self._renewal.done():
+            await asyncio.wait([self._renewal], timeout=PATIENCE_SECONDS)
+            epoch = self._epoch if time.monotonic() < self._valid_until else None
+        return epoch
 
     async def move(self) -> None:
-        """Puts all entries out of force; a process may go on serving them for `LEASE_SECONDS`."""
-        self._valid_until = float("inf") if self._database is None else 0.0
+        """Puts all entries out of force; other processes may serve them for another `LEASE_SECONDS`."""
         if self._database:
+            self._valid_until = self._renew_at = 0.0
             await self._database.fetch_one(_MOVE)
 
     async def close(self) -> None:
-        tasks = [task for task in (self._keeper, self._renewal) if task]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._renewal:
+            self._renewal.cancel()
+            await asyncio.wait([self._renewal])
 
-    async def _keep(self) -> None:
-        while time.monotonic() - self._used_at < IDLE_SECONDS:
-            await asyncio.sleep(RENEW_SECONDS)
-            await self._renew()
+    def _start_renewal(self) -> None:
+        if self._database and (self._renewal is None or self._renewal.done()):
+            self._renewal = asyncio.create_task(self._renew(self._database))
 
-    async def _renew(self) -> None:
-        """Joins a renewal under way: it began before this call, but its lease is counted from its own beginning."""
-        if self._renewal is None or self._renewal.done():
-            self._renewal = asyncio.create_task(self._ask())
-        await asyncio.wait([self._renewal], timeout=QUERY_SECONDS)
-
-    async def _ask(self) -> None:
-        if self._database is None:
-            return
+    async def _renew(self, database: Database) -> None:
         asked_at = time.monotonic()
         try:
-            row = await self._database.fetch_one(_READ)
-        except (*OUTAGES, SQLAlchemyError, OSError) as error:
-            if is_outage(error):
-                self._valid_until = time.monotonic() + LEASE_SECONDS
-            else:
-                logger.error("the cache is off, because its epoch cannot be read: %r", error)
+            async with asyncio.timeout(LEASE_SECONDS):
+                row = await database.fetch_one(_READ)
+        except (*OUTAGES, PoolTimeoutError, SQLAlchemyError, OSError) as error:
+            if not self._is_failing:
+                logger.warning("the cache is bypassed, because its epoch cannot be read from the database: %r", error)
+            row = None
+        self._is_failing = row is None
+        if row is None:
+            self._renew_at = time.monotonic() + RETRY_SECONDS
             return
-        if row is not None:
-            self._number = max(self._number, row.number)
-            self._epoch = f"{row.database}.{self._number}"
-            self._valid_until = asked_at + LEASE_SECONDS
+        self._number = max(self._number, row.number)
+        self._epoch = f"{row.database}.{self._number}".encode()
+        self._valid_until = max(self._valid_until, asked_at + LEASE_SECONDS)
+        self._renew_at = asked_at + RENEW_SECONDS
+
+
+@asynccontextmanager
+async def open_lease(settings: SettingsBase) -> AsyncIterator[EpochLease]:
+    """A lease with connections of its own, one for renewals and one for moves, so that neither waits."""
+    if not isinstance(settings, PostgresSettings):
+        yield EpochLease(None)
+        return
+    async with open_database(settings.model_copy(update={"DATABASE_POOL_SIZE": 1, "DATABASE_MAX_OVERFLOW": 1})) as own:
+        lease = EpochLease(own)
+        try:
+            yield lease
+        finally:
+            await lease.close()

@@ -1,118 +1,164 @@
-"""Keys from templates such as `{username}_posts:{window}`; what a value contains cannot reach beyond its own place."""
+"""Keys from templates such as `{username}_posts:{window}`; a value in a key never reaches beyond its own place."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
+from operator import attrgetter
 from typing import Any
 from urllib.parse import quote
 
 from app.core.exceptions.cache_exceptions import InvalidRequestError
 
 MAX_VALUE_CHARACTERS = 200
+RESERVED = "_cache:"
+"""The beginning of the cache's own keys."""
 _PLACEHOLDER = re.compile(r"{([^{}]*)}")
-_GLOB = re.compile(r"\*|\?|\[[^\]]+\]")
-
-
-class _Absent(Exception):  # noqa: N818 - not an error: an optional value was not given
-    pass
+_WILDCARD = re.compile(r"\*|\?|\[[^\]]+\]")
 
 
 def _escape(value: str) -> str:
-    """The value itself where it is plain; what means something in keys and patterns is percent-encoded."""
+    """The value itself where it is plain; what has a meaning in keys and patterns is percent-encoded."""
+    if value.isascii() and value.isalnum() and len(value) <= MAX_VALUE_CHARACTERS:
+        return value
     escaped = quote(value, safe="@+,=$", errors="surrogatepass")
+    if escaped.startswith("_"):  # so that no value begins like `RESERVED`
+        escaped = f"%5F{escaped[1:]}"
     return escaped if len(escaped) <= MAX_VALUE_CHARACTERS else f"sha256-{sha256(escaped.encode()).hexdigest()}"
 
 
 def _render(value: object) -> str:
-    if value is None:
-        raise _Absent
-    if is_dataclass(value):
-        return ":".join(f"{field.name}_{_escape(str(getattr(value, field.name)))}" for field in fields(value))
+    if isinstance(value, int) and type(value) is int:
+        return str(value)
+    if (names := getattr(type(value), "__dataclass_fields__", None)) is not None:
+        return ":".join([f"{name}_{_escape(str(getattr(value, name)))}" for name in names])
     return _escape(str(value))
 
 
-def _lookup(path: str, values: Mapping[str, Any]) -> object:
-    name, *attributes = path.split(".")
-    value = values[name]
-    for attribute in attributes:
-        value = getattr(value, attribute)
-    return value
+@dataclass(frozen=True, slots=True)
+class _Placeholder:
+    """A parameter's name or an attribute of one, and the literal text that follows it."""
+
+    path: str
+    read: Callable[[Any], Any] | None
+    text: str
+
+    @property
+    def parameter(self) -> str:
+        return self.path.partition(".")[0]
+
+    def value(self, values: Mapping[str, Any]) -> Any:
+        value = values[self.parameter] if self.read else values[self.path]
+        return self.read(value) if self.read else value
 
 
-def _lua(glob: str) -> str:
-    """A pattern of Lua that finds what the glob of Redis would."""
-    if glob == "*":
-        return ".*"
-    if glob == "?":
-        return "."
-    body = glob[1:-1]
-    sign = "^" if body.startswith("^") else ""
-    members = body.removeprefix("^")
-    return f"[{sign}{''.join(c if c.isalnum() or c == '-' else '%' + c for c in members)}]"
+class Template:
+    """A key or a pattern with placeholders: `{username}`, or `{values.username}` for an attribute."""
 
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._beginning, *rest = _PLACEHOLDER.split(text)
+        paths, literals = rest[::2], rest[1::2]
+        self._placeholders = tuple(
+            _Placeholder(path, attrgetter(path.partition(".")[2]) if "." in path else None, literal)
+            for path, literal in zip(paths, literals, strict=True)
+        )
 
-def _lua_literal(text: str) -> str:
-    return "".join(c if c.isalnum() or not c.isascii() else "%" + c for c in text)
+    def __repr__(self) -> str:
+        return f"Template({self.text!r})"
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The contents of its braces."""
+        return tuple(each.path for each in self._placeholders)
+
+    def with_wildcards(self, kept: str) -> str:
+        """A pattern for all values of the placeholders but `kept`."""
+        return _PLACEHOLDER.sub(lambda found: found[0] if found[1] == kept else "*", self.text)
+
+    @property
+    def parameters(self) -> frozenset[str]:
+        """The names of the parameters that it needs."""
+        return frozenset(each.parameter for each in self._placeholders)
+
+    def check(self, parameters: Iterable[str], endpoint: str) -> None:
+        """Raises `InvalidRequestError` for a placeholder that is no parameter, and for a reserved beginning."""
+        known = list(parameters)
+        for each in self._placeholders:
+            if each.parameter not in known:
+                raise InvalidRequestError(
+                    f"@cache on {endpoint}: {{{each.parameter}}} in {self.text!r} is no parameter of the endpoint. "
+                    f"Add the parameter, or use one of: {', '.join(known)}."
+                )
+        try:
+            _regex(self.text)
+        except re.error as error:
+            raise InvalidRequestError(f"@cache on {endpoint}: {self.text!r} is no pattern: {error}.") from None
+        if self.text.startswith(RESERVED):
+            raise InvalidRequestError(
+                f"@cache on {endpoint}: keys that begin with {RESERVED!r} belong to the cache itself. "
+                f"Choose another beginning than that of {self.text!r}."
+            )
+
+    def render(self, values: Mapping[str, Any], absent: str | None = None) -> str | None:
+        """None if a value is None, unless `absent` is the text to put there."""
+        text = self._beginning
+        for each in self._placeholders:
+            value = each.value(values)
+            if value is None and absent is None:
+                return None
+            text += (absent or "" if value is None else _render(value)) + each.text
+        return text
 
 
 @dataclass(frozen=True, slots=True)
 class KeyPattern:
-    """All keys that begin with `prefix` and match the Lua pattern."""
+    """All keys that match a glob, as Redis understands it: `*`, `?`, `[ab]`, `[^ab]`."""
 
-    prefix: str
-    lua: str
+    glob: str
+
+    @property
+    def is_exact(self) -> bool:
+        return _WILDCARD.search(self.glob) is None
+
+    @property
+    def family(self) -> str | None:
+        """The family that holds all matching keys; None if they may be in several."""
+        family, colon, _ = self.glob.partition(":")
+        return family if colon and KeyPattern(family).is_exact else None
+
+    @property
+    def is_whole_family(self) -> bool:
+        return self.family is not None and self.glob == f"{self.family}:*"
 
     @property
     def scope(self) -> str:
-        return self.prefix.rpartition(":")[0]
+        """The longest part between colons that all matching keys begin with."""
+        beginning = _WILDCARD.split(self.glob, maxsplit=1)[0]
+        return beginning.rpartition(":")[0]
+
+    def matches(self, key: str) -> bool:
+        return _regex(self.glob).fullmatch(key) is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Template:
-    """A key or a pattern with placeholders: a parameter's name, or an attribute of one (`{values.username}`)."""
+@lru_cache(1024)
+def _regex(glob: str) -> re.Pattern[str]:
+    literals, wildcards = map(re.escape, _WILDCARD.split(glob)), [*map(_wildcard, _WILDCARD.findall(glob)), ""]
+    return re.compile("".join(map(str.__add__, literals, wildcards)), re.DOTALL)
 
-    text: str
 
-    def paths(self) -> Iterator[str]:
-        """What stands in its braces."""
-        return (match[1] for match in _PLACEHOLDER.finditer(self.text))
+def _wildcard(wildcard: str) -> str:
+    if len(wildcard) == 1:
+        return ".*" if wildcard == "*" else "."
+    members = wildcard[1:-1].removeprefix("^")
+    escaped = "".join(each if each.isalnum() or each == "-" else f"\\{each}" for each in members)
+    return f"[{'^' if wildcard[1] == '^' else ''}{escaped}]"
 
-    def names(self) -> Iterator[str]:
-        """The parameters that it needs."""
-        return (path.partition(".")[0] for path in self.paths())
 
-    def check(self, parameters: Iterable[str], endpoint: str) -> None:
-        known = list(parameters)
-        for name in self.names():
-            if name not in known:
-                raise InvalidRequestError(
-                    f"@cache on {endpoint}: {{{name}}} in {self.text!r} is no parameter of the endpoint. "
-                    f"Add the parameter, or use one of: {', '.join(known)}."
-                )
-
-    def key(self, values: Mapping[str, Any], absent: str | None = None) -> str | None:
-        """None if a value is None, unless `absent` says what to put there."""
-        try:
-            return _PLACEHOLDER.sub(lambda match: self._value(match[1], values, absent), self.text)
-        except _Absent:
-            return None
-
-    @staticmethod
-    def _value(path: str, values: Mapping[str, Any], absent: str | None) -> str:
-        value = _lookup(path, values)
-        return absent if value is None and absent is not None else _render(value)
-
-    def pattern(self, values: Mapping[str, Any]) -> KeyPattern | None:
-        """None if a value is None."""
-        literals = _GLOB.split(self.text)
-        rendered = [Template(literal).key(values) for literal in literals]
-        parts = [part for part in rendered if part is not None]
-        if len(parts) < len(rendered):
-            return None
-        globs = [*map(_lua, _GLOB.findall(self.text)), "$"]
-        lua = "^" + "".join(_lua_literal(part) + glob for part, glob in zip(parts, globs, strict=True))
-        return KeyPattern(parts[0], lua)
+def family_of(key: str) -> str:
+    """The part before the first colon, which entries share that are usually dropped together."""
+    return key.partition(":")[0]
 
 
 def scopes(key: str) -> list[str]:

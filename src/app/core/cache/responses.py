@@ -1,26 +1,22 @@
 """From an endpoint's result to the bytes FastAPI would send, once."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import Request, Response
 from fastapi.datastructures import DefaultPlaceholder
 from fastapi.responses import JSONResponse
 from fastapi.routing import serialize_response
+from starlette.types import Send
 
-from app.core.cache.store import Entry
-
-
-def _route(request: Request) -> Any:
-    # An included route answers with the settings of its place in the tree, which FastAPI keeps here.
-    included = request.scope.get("fastapi", {}).get("effective_route_context")
-    return included or request.scope["route"]
+from app.core.cache.entries import Entry
 
 
 async def to_response(result: object, request: Request, injected: Response) -> Response:
     """The result validated and serialised by the route's response model."""
     if isinstance(result, Response):
         return result
-    route = _route(request)
+    route: Any = request.scope["route"]
     is_default = isinstance(route.response_class, DefaultPlaceholder)
     as_json = route.response_field is not None and is_default
     content = await serialize_response(
@@ -42,8 +38,15 @@ async def to_response(result: object, request: Request, injected: Response) -> R
     return response
 
 
+def is_empty_page(result: object) -> bool:
+    """Whether this is a page of a list without items, of which clients can invent any number."""
+    page = result if isinstance(result, Mapping) else getattr(result, "__dict__", {})
+    items = page.get("data") if "has_more" in page else None
+    return isinstance(items, Sequence) and not items
+
+
 def entry_of(response: Response, injected: Response) -> Entry | None:
-    """None if this answer is not for everybody: only a whole 200 that sets no cookie may be stored."""
+    """None if this response is not for everybody: only a whole 200 that sets no cookie may be stored."""
     headers = (response.headers, injected.headers)
     if response.status_code != 200 or any("set-cookie" in each for each in headers):
         return None
@@ -54,15 +57,22 @@ def entry_of(response: Response, injected: Response) -> Entry | None:
     return Entry.of(bytes(response.body), response.headers.get("content-type", "application/json"))
 
 
-def mark(response: Response, entry: Entry | None, outcome: str, injected: Response) -> Response:
-    """Adds what the cache says, and the headers that dependencies gave this request."""
+def miss(response: Response, entry: Entry | None, injected: Response) -> Response:
+    """The response with what the cache adds, and with the headers that dependencies gave this request."""
     if entry:
-        response.headers["ETag"] = entry.etag
-    response.headers["X-Cache"] = outcome
+        response.headers["ETag"] = entry.etag.decode()
+    response.headers["X-Cache"] = "miss"
     response.headers.raw.extend(injected.headers.raw)
     return response
 
 
-def from_entry(entry: Entry, injected: Response) -> Response:
-    response = Response(entry.body, headers={"content-type": entry.media_type})
-    return mark(response, entry, "hit", injected)
+def hit(entry: Entry, injected: Response) -> Response:
+    """The stored response; `send_hit` sends the same without one."""
+    response = Response(entry.body)
+    response.raw_headers = [*entry.headers(b"hit"), *injected.headers.raw]
+    return response
+
+
+async def send_hit(entry: Entry, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": entry.headers(b"hit")})
+    await send({"type": "http.response.body", "body": entry.body})

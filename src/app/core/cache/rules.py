@@ -1,50 +1,80 @@
 """What a use of the `cache` decorator means for its endpoint, checked where it is written."""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.core.cache.keys import Template
-from app.core.cache.store import Targets
+from app.core.cache.keys import KeyPattern, Template
+from app.core.cache.owners import ChangedOwner, Owner
+from app.core.cache.targets import Targets
 from app.core.exceptions.cache_exceptions import CacheIdentificationInferenceError, InvalidRequestError
 
 ResourceType = type | tuple[type, ...]
 
 
 @dataclass(frozen=True, slots=True)
+class CacheOptions:
+    """The arguments of `@cache`."""
+
+    key_prefix: str | None
+    resource_id_name: str | None
+    expiration: int
+    resource_id_type: ResourceType
+    extra: Mapping[str, str]
+    patterns: Sequence[str]
+    owners: Sequence[Owner]
+    changes: Sequence[ChangedOwner]
+
+
+@dataclass(frozen=True, slots=True)
 class CacheRule:
-    """One endpoint's templates; `request` and `response` name the parameters of these types."""
+    """One endpoint's templates; `request` and `response` name the parameters of these types, if it has them."""
 
     endpoint: str
-    request: str
+    request: str | None
     response: str | None
     expiration: int
-    key: Template
+    key: Template | None
     extra: tuple[Template, ...]
     patterns: tuple[Template, ...]
+    owners: tuple[Owner, ...]
+    changes: tuple[ChangedOwner, ...]
 
     def entry_key(self, values: Mapping[str, Any]) -> str:
-        return self.key.key(values, absent="") or ""
+        return (self.key and self.key.render(values, absent="")) or ""
 
     def targets(self, values: Mapping[str, Any]) -> Targets:
         """What a write with these values invalidates; a template with a None (a field not given) names nothing."""
-        keys = (template.key(values) for template in (self.key, *self.extra))
-        patterns = (template.pattern(values) for template in self.patterns)
-        return Targets(
-            frozenset(key for key in keys if key is not None),
-            frozenset(pattern for pattern in patterns if pattern is not None),
-        )
+        own = (self.key,) if self.key else ()
+        patterns = {KeyPattern(text) for text in _rendered(self.patterns, values)}
+        changed = (pattern for each in self.changes for pattern in each.patterns(values))
+        return Targets.of(_rendered((*own, *self.extra), values), patterns.union(changed))
 
     def refuse_on_get(self) -> None:
-        if self.extra or self.patterns:
+        """Raises `InvalidRequestError` for options that only other methods can use."""
+        if self.extra or self.patterns or self.changes:
             raise InvalidRequestError(
-                f"@cache on {self.endpoint}: a GET endpoint invalidates nothing. Move to_invalidate_extra and "
-                "pattern_to_invalidate_extra to the endpoints that change the data."
+                f"@cache on {self.endpoint}: a GET endpoint invalidates nothing. Move to_invalidate_extra, "
+                "pattern_to_invalidate_extra and changes to the endpoints that change the data."
             )
+        if self.key is None:
+            raise InvalidRequestError(f"@cache on {self.endpoint}: a GET endpoint needs a key_prefix.")
+
+    def refuse_on_write(self) -> None:
+        """Raises `InvalidRequestError` for options that only GET can use."""
+        if self.owners:
+            raise InvalidRequestError(
+                f"@cache on {self.endpoint}: only a GET endpoint has entries with owners. Name what this one changes: "
+                "changes=[...]."
+            )
+
+
+def _rendered(templates: Iterable[Template], values: Mapping[str, Any]) -> Iterator[str]:
+    return (text for template in templates if (text := template.render(values)) is not None)
 
 
 def annotations_of(endpoint: Callable[..., Any]) -> dict[str, Any]:
@@ -77,7 +107,7 @@ def _infer_id(endpoint: Callable[..., Any], types: Mapping[str, Any], kinds: Res
 
 
 def _dotted(template: Template) -> Iterator[list[str]]:
-    return (path.split(".") for path in template.paths() if "." in path)
+    return (path.split(".") for path in template.paths if "." in path)
 
 
 def _check(template: Template, types: Mapping[str, Any], name: str) -> None:
@@ -91,33 +121,34 @@ def _check(template: Template, types: Mapping[str, Any], name: str) -> None:
             )
 
 
-def create_rule(
-    endpoint: Callable[..., Any],
-    key_prefix: str,
-    resource_id_name: str | None,
-    expiration: int,
-    resource_id_type: ResourceType,
-    extra: Mapping[str, str],
-    patterns: list[str],
-) -> CacheRule:
-    """Raises an error that names the endpoint and the mend, if the options do not fit it."""
+def _key(endpoint: Callable[..., Any], types: Mapping[str, Any], options: CacheOptions, name: str) -> Template | None:
+    if options.key_prefix is None:
+        return None
+    resource_id = options.resource_id_name or _infer_id(endpoint, types, options.resource_id_type, name)
+    return Template(f"{options.key_prefix}:{{{resource_id}}}")
+
+
+def create_rule(endpoint: Callable[..., Any], options: CacheOptions) -> CacheRule:
+    """Raises an error that names the endpoint and how to fix it, if the options do not fit it."""
     name = f"{endpoint.__module__}.{endpoint.__qualname__}"
     types = annotations_of(endpoint)
-    requests = [parameter for parameter, kind in types.items() if _is(kind, Request) or parameter == "request"]
-    if not requests:
-        raise InvalidRequestError(f"@cache on {name}: there is no request. Add the parameter `request: Request`.")
-    if expiration < 1:
+    if options.expiration < 1:
         raise InvalidRequestError(f"@cache on {name}: expiration is in whole seconds, from 1.")
-    resource_id = resource_id_name or _infer_id(endpoint, types, resource_id_type, name)
     rule = CacheRule(
         endpoint=name,
-        request=requests[0],
+        request=next((each for each, kind in types.items() if _is(kind, Request) or each == "request"), None),
         response=next((parameter for parameter, kind in types.items() if kind is Response), None),
-        expiration=expiration,
-        key=Template(f"{key_prefix}:{{{resource_id}}}"),
-        extra=tuple(Template(f"{prefix}:{resource}") for prefix, resource in extra.items()),
-        patterns=tuple(map(Template, patterns)),
+        expiration=options.expiration,
+        key=_key(endpoint, types, options, name),
+        extra=tuple(Template(f"{prefix}:{resource}") for prefix, resource in options.extra.items()),
+        patterns=tuple(map(Template, options.patterns)),
+        owners=tuple(options.owners),
+        changes=tuple(options.changes),
     )
-    for template in (rule.key, *rule.extra, *rule.patterns):
+    own = (rule.key,) if rule.key else ()
+    for template in (*own, *rule.extra, *rule.patterns, *(changed.name for changed in rule.changes)):
         _check(template, types, name)
+    if rule.key:
+        for owner in rule.owners:
+            owner.register(rule.key)
     return rule

@@ -1,110 +1,108 @@
 """What the cache does in Redis, each step one atomic script.
 
-An entry is at its own key (`sample_data:7`). Around it: `_cache:lock:KEY` names the one request that may fill KEY.
-`_cache:index:FAMILY` holds the keys whose part before the first colon is FAMILY, in lexical order, and
-`_cache:families` the families, so that a pattern finds its keys by their literal beginning however many others there
-are; `_cache:expiry` says which of them may be forgotten. `_cache:write:EPOCH:SCOPE` holds the writes under way, during
-which nothing below SCOPE may be filled.
+An entry is at its own key (`sample_data:7`). Around it, below `_cache:`, each with a time to live:
+
+- `generation` and `generation:FAMILY`: see `app.core.cache.entries`.
+- `lock:KEY` names the one request that may fill KEY, and the stamp under which it may.
+- `writes:EPOCH:SCOPE` are the writes under way, during which nothing below SCOPE is filled.
 """
 
 _COMMON = """
-local FAMILIES, EXPIRY = '_cache:families', '_cache:expiry'
-local function family_of(key) return string.match(key, '^[^:]*') end
-local function index_of(key) return '_cache:index:' .. family_of(key) end
-local function lock_of(key) return '_cache:lock:' .. key end
 local function now()
     local time = redis.call('TIME')
     return time[1] * 1000 + math.floor(time[2] / 1000)
 end
-local function note(key, milliseconds)
-    redis.call('ZADD', index_of(key), 0, key)
-    redis.call('ZADD', FAMILIES, 0, family_of(key))
-    redis.call('ZADD', EXPIRY, now() + milliseconds, key)
-end
-local function drop(key)
-    redis.call('ZREM', index_of(key), key)
-    return redis.call('DEL', key, lock_of(key))
-end
-local function forget(key)
-    redis.call('ZREM', EXPIRY, key)
-    redis.call('ZREM', index_of(key), key)
-    if redis.call('EXISTS', index_of(key)) == 0 then redis.call('ZREM', FAMILIES, family_of(key)) end
-end
-local function beginning_with(set, prefix)
-    if prefix == '' then return redis.call('ZRANGE', set, 0, -1) end
-    return redis.call('ZRANGEBYLEX', set, '[' .. prefix, '[' .. prefix .. '\\255')
+local function tag(generation) return string.sub(generation, 1, 16) .. '.' .. #generation end
+local function stamp(epoch, family, everything)
+    return epoch .. ' ' .. tag(family) .. ' ' .. tag(everything) .. '\\n'
 end
 """
 
 BEGIN_FILL = (
     _COMMON
     + """
-local key, tag, token, patience, epoch = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local key, lock = KEYS[1], KEYS[2]
+local token, patience, epoch = ARGV[1], ARGV[2], ARGV[3]
+local function generation(at)
+    local found = redis.call('GET', at)
+    if found then return found end
+    local name = string.sub(redis.sha1hex(token .. at), 1, 16)
+    redis.call('SET', at, name, 'PX', patience)
+    return name
+end
+for i = 5, #KEYS do
+    redis.call('ZREMRANGEBYSCORE', KEYS[i], '-inf', now())
+    if redis.call('EXISTS', KEYS[i]) == 1 then return {'run'} end
+end
+local current = stamp(epoch, generation(KEYS[3]), generation(KEYS[4]))
 local stored = redis.call('GET', key)
-if stored and string.sub(stored, 1, #tag) == tag then return {'hit', stored} end
-for i = 5, #ARGV do
-    local writes = '_cache:write:' .. epoch .. ':' .. ARGV[i]
-    redis.call('ZREMRANGEBYSCORE', writes, '-inf', now())
-    if redis.call('EXISTS', writes) == 1 then return {'run'} end
-end
-local holder = redis.call('GET', lock_of(key))
+if stored and string.sub(stored, 1, #current) == current then return {'hit', current, stored} end
+local holder = redis.call('GET', lock)
 if holder == '-' then return {'run'} end
-if holder then return {'wait'} end
-for _, gone in ipairs(redis.call('ZRANGEBYSCORE', EXPIRY, '-inf', now(), 'LIMIT', 0, 20)) do
-    forget(gone)
-end
-redis.call('SET', lock_of(key), token, 'PX', patience)
-note(key, patience)
-return {'fill'}
+local mine = token .. current
+if holder and holder ~= mine and string.sub(holder, #token + 1) == current then return {'wait'} end
+redis.call('SET', lock, mine, 'PX', patience)
+return {'fill', current}
 """
 )
-"""KEYS: entry; ARGV: tag, token, lock's ms, epoch, scopes... Answers hit (and the entry), fill, wait or run."""
+"""KEYS: entry, lock, its generations, writes...; ARGV: token, lock's ms, epoch.
+
+Returns hit (with stamp and entry), fill (with the stamp), wait or run. A lock whose stamp is no longer the current one
+is that of a fill which was invalidated, and is taken over.
+"""
 
 FINISH_FILL = (
     _COMMON
     + """
-local key, token, value, milliseconds = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
-if redis.call('GET', lock_of(key)) ~= token then return 0 end
-redis.call('DEL', lock_of(key))
+local key, lock = KEYS[1], KEYS[2]
+local token, current, epoch, value, milliseconds = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+if redis.call('GET', lock) ~= token .. current then return 0 end
+redis.call('DEL', lock)
+local family, everything = redis.call('GET', KEYS[3]), redis.call('GET', KEYS[4])
+if not family or not everything or stamp(epoch, family, everything) ~= current then return 0 end
 redis.call('SET', key, value, 'PX', milliseconds)
-note(key, milliseconds)
+for i = 3, 4 do
+    if redis.call('PTTL', KEYS[i]) < milliseconds then redis.call('PEXPIRE', KEYS[i], milliseconds) end
+end
 return 1
 """
 )
-"""KEYS: entry; ARGV: token, value, ms. Stores only while the token still holds the lock: an invalidation takes it."""
+"""KEYS: entry, lock, its generations; ARGV: token, stamp, epoch, value, ms.
 
-GIVE_UP_FILL = (
-    _COMMON
-    + """
-if redis.call('GET', lock_of(KEYS[1])) == ARGV[1] then redis.call('SET', lock_of(KEYS[1]), '-', 'PX', 100) end
+Stores only while the token holds the lock and nothing was dropped since. The generations live at least as long as the
+entry.
 """
-)
-"""KEYS: entry; ARGV: token. Those who wait run the endpoint themselves, instead of one after the other."""
+
+GIVE_UP_FILL = """
+if redis.call('GET', KEYS[1]) == ARGV[1] .. ARGV[2] then redis.call('SET', KEYS[1], '-', 'PX', 100) end
+"""
+"""KEYS: lock; ARGV: token, stamp. Those who wait run the endpoint themselves, instead of one after the other."""
 
 INVALIDATE = (
     _COMMON
     + """
-local plan = cjson.decode(ARGV[1])
-for _, key in ipairs(plan.keys) do drop(key) end
-for _, pattern in ipairs(plan.patterns) do
-    local family = string.match(pattern.prefix, '^([^:]*):')
-    local families = family and {family} or beginning_with(FAMILIES, pattern.prefix)
-    for _, each in ipairs(families) do
-        for _, key in ipairs(beginning_with('_cache:index:' .. each, pattern.prefix)) do
-            if string.find(key, pattern.lua) then drop(key) end
-        end
+local token, milliseconds, writes = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+if #KEYS > 0 then redis.call('DEL', unpack(KEYS)) end
+for i = 4, 3 + writes do
+    if milliseconds > 0 then
+        redis.call('ZADD', ARGV[i], now() + milliseconds, token)
+        redis.call('PEXPIRE', ARGV[i], milliseconds)
+    else
+        redis.call('ZREM', ARGV[i], token)
     end
 end
-for _, scope in ipairs(plan.scopes) do
-    local writes = '_cache:write:' .. plan.epoch .. ':' .. scope
-    if plan.barrier > 0 then
-        redis.call('ZADD', writes, now() + plan.barrier, plan.token)
-        redis.call('PEXPIRE', writes, plan.barrier)
-    else
-        redis.call('ZREM', writes, plan.token)
+for i = 4 + writes, #ARGV, 2 do
+    local length = redis.call('STRLEN', ARGV[i])
+    if length > 4096 then
+        redis.call('DEL', ARGV[i])
+    elseif length > 0 then
+        redis.call('APPEND', ARGV[i], '\\n' .. ARGV[i + 1])
     end
 end
 return 1
 """
 )
-"""ARGV: the plan as JSON; `barrier` in ms at the beginning of a write, 0 at its end."""
+"""KEYS: entries, locks and generations to delete.
+ARGV: token, ms (0 at the end of a write), the number of announcements and their keys, then pairs of a generation and a
+pattern that is appended to it. A generation that grew beyond 4 KiB is deleted: that drops more than was asked for.
+"""

@@ -1,119 +1,95 @@
-"""Entries in Redis: read, filled by one request at a time, and invalidated around writes."""
+"""Entries in Redis: read, and filled by one request at a time."""
 
 import asyncio
-import json
 import logging
-import random
-from collections.abc import AsyncIterator, Awaitable, Coroutine
-from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
-from hashlib import sha256
-from typing import Any
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from uuid import uuid4
 
-from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from app.core.cache import scripts
-from app.core.cache.breaker import CacheUnavailableError, Circuit
-from app.core.cache.epoch import LEASE_SECONDS, EpochLease
-from app.core.cache.keys import KeyPattern, scopes
+from app.core.cache.entries import ALL, Entry, EntryKey, lock_key, writes_key
+from app.core.cache.epoch import EpochLease
+from app.core.cache.keys import scopes
+from app.core.cache.targets import Targets
+from app.core.cache.writes import Writes
+from app.core.redis import Argument, RedisConnection
 
 logger = logging.getLogger(__name__)
 
-FILL_MS = 2_000
+FILL_SECONDS = 2.0
 """How long one request may take to fill an entry, and others wait for it."""
-WRITE_MS = 30_000
-"""How long a write that was never ended (its process died) keeps entries from being filled."""
 POLL_SECONDS = 0.01
 MAX_POLL_SECONDS = 0.1
-JITTER = 0.1
 MAX_STORED_BYTES = 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """An answer as it is sent."""
-
-    body: bytes
-    media_type: str
-    etag: str
-
-    @classmethod
-    def of(cls, body: bytes, media_type: str) -> "Entry":
-        return cls(body, media_type, f'"{sha256(body).hexdigest()[:32]}"')
+STATEMENT_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """The right to fill one entry, until somebody invalidates it."""
+    """The right to fill one entry, until a write invalidates it."""
 
-    key: str
-    tag: bytes
+    key: EntryKey
+    epoch: bytes
     token: str
+    stamp: bytes
+
+    @property
+    def redis_keys(self) -> tuple[str, ...]:
+        return (self.key.text, lock_key(self.key.text), self.key.family_generation, ALL)
 
 
-@dataclass(frozen=True, slots=True)
-class Targets:
-    """What a write invalidates."""
+class ResponseCache:
+    """One process's side of the cache; see `app.core.cache` for what it guarantees and why."""
 
-    keys: frozenset[str]
-    patterns: frozenset[KeyPattern]
-
-
-def _tag(epoch: str) -> bytes:
-    return f"{epoch} ".encode()
-
-
-def _pack(tag: bytes, entry: Entry) -> bytes:
-    return tag + json.dumps([entry.etag, entry.media_type]).encode() + b"\n" + entry.body
-
-
-def _unpack(tag: bytes, stored: bytes | None) -> Entry | None:
-    if stored is None or not stored.startswith(tag):
-        return None
-    head, _, body = stored[len(tag) :].partition(b"\n")
-    etag, media_type = json.loads(head)
-    return Entry(body, media_type, etag)
-
-
-class AnswerCache:
-    """One process's side of the cache; see `app.core.utils.cache` for what it guarantees and why."""
-
-    def __init__(self, redis: Redis, lease: EpochLease) -> None:
+    def __init__(self, redis: RedisConnection, lease: EpochLease, statement_timeout: float = STATEMENT_SECONDS) -> None:
+        """`statement_timeout` is the database's, in seconds: it bounds how late a dead process's change may come."""
         self._redis = redis
-        self._circuit = Circuit(redis)
         self._lease = lease
-        self._begin_fill = redis.register_script(scripts.BEGIN_FILL)
-        self._finish_fill = redis.register_script(scripts.FINISH_FILL)
-        self._give_up_fill = redis.register_script(scripts.GIVE_UP_FILL)
-        self._invalidate = redis.register_script(scripts.INVALIDATE)
-        self._ends: set[asyncio.Task[None]] = set()
+        self._writes = Writes(redis, lease, statement_timeout)
+        self._begin_fill = redis.script(scripts.BEGIN_FILL)
+        self._finish_fill = redis.script(scripts.FINISH_FILL)
+        self._give_up_fill = redis.script(scripts.GIVE_UP_FILL)
 
-    async def find(self, key: str) -> Entry | Fill | None:
-        """The entry, or the right to fill it; None if the endpoint shall just run.
-
-        Waits while another request fills the entry, but never for longer than `FILL_MS`.
-        """
-        epoch = None if self._circuit.is_open else await self._lease.epoch()
+    async def peek(self, key: EntryKey) -> Entry | None:
+        """The entry, if it is there and may be served without waiting for anything but one reply of Redis."""
+        epoch = self._lease.current()
         if epoch is None:
             return None
-        tag = _tag(epoch)
         try:
-            found = _unpack(tag, await self._circuit.run(self._redis.get(key)))
-            return found or await self._wait_or_fill(key, tag, epoch)
-        except CacheUnavailableError:
+            return key.entry(epoch, await self._redis.execute(*key.command))
+        except RedisError:
             return None
 
-    async def _wait_or_fill(self, key: str, tag: bytes, epoch: str) -> Entry | Fill | None:
-        fill = Fill(key, tag, uuid4().hex)
-        arguments: list[str | bytes | int] = [tag, fill.token, FILL_MS, epoch, *scopes(key)]
+    async def find(self, key: EntryKey) -> Entry | Fill | None:
+        """The entry, or the right to fill it; None if the endpoint shall just run.
+
+        Waits while another request fills the entry, but never for longer than `FILL_SECONDS`.
+        """
+        epoch = None if self._redis.breaker.is_open else await self._lease.epoch()
+        if epoch is None:
+            return None
+        try:
+            found = key.entry(epoch, await self._redis.execute(*key.command))
+            return found or await self._wait_or_fill(key, epoch)
+        except RedisError:
+            return None
+
+    async def _wait_or_fill(self, key: EntryKey, epoch: bytes) -> Entry | Fill | None:
+        token = uuid4().hex
+        announcements = [writes_key(each, scope) for scope in scopes(key.text) for each in (epoch, None)]
+        keys = [key.text, lock_key(key.text), key.family_generation, ALL, *announcements]
+        arguments: list[Argument] = [token, int(FILL_SECONDS * 1000), epoch]
         pause, waited = POLL_SECONDS, 0.0
-        while waited <= FILL_MS / 1000:
-            verdict, *stored = await self._circuit.run(self._begin_fill(keys=[key], args=arguments))
+        while waited <= FILL_SECONDS:
+            verdict, *details = await self._begin_fill(keys, arguments)
             if verdict == b"hit":
-                return _unpack(tag, stored[0])
+                stamp, stored = details
+                return Entry.unpack(stored, len(stamp))
             if verdict != b"wait":
-                return fill if verdict == b"fill" else None
+                return Fill(key, epoch, token, details[0]) if verdict == b"fill" else None
             await asyncio.sleep(pause)
             waited, pause = waited + pause, min(pause * 1.5, MAX_POLL_SECONDS)
         return None
@@ -121,75 +97,35 @@ class AnswerCache:
     async def store(self, fill: Fill, entry: Entry, expiration: int) -> None:
         """Without effect if a write came between."""
         if len(entry.body) > MAX_STORED_BYTES:
-            return await self.give_up(fill)
-        milliseconds = max(1, int(expiration * 1000 * (1 - random.uniform(0, JITTER))))  # noqa: S311 - no secret
-        arguments: list[str | bytes | int] = [fill.token, _pack(fill.tag, entry), milliseconds]
-        await self._try(self._finish_fill(keys=[fill.key], args=arguments))
-        return None
+            await self.give_up(fill)
+            return
+        value = entry.pack(fill.stamp)
+        arguments: list[Argument] = [fill.token, fill.stamp, fill.epoch, value, expiration * 1000]
+        try:
+            await self._finish_fill(fill.redis_keys, arguments)
+        except RedisError as error:
+            logger.warning("the cache could not store %s: %r", fill.key.text, error)
 
     async def give_up(self, fill: Fill) -> None:
-        await self._try(self._give_up_fill(keys=[fill.key], args=[fill.token]))
+        try:
+            await self._give_up_fill([lock_key(fill.key.text)], [fill.token, fill.stamp])
+        except RedisError as error:
+            logger.warning("the cache could not release %s: %r", fill.key.text, error)
 
-    @asynccontextmanager
-    async def write(self, targets: Targets) -> AsyncIterator[None]:
+    def write(self, targets: Targets) -> AbstractAsyncContextManager[None]:
         """Surrounds what commits a change; when it is left, in whatever way, nothing old is served any more."""
-        token = uuid4().hex
-        epoch = await self._lease.epoch() or ""
-        announced = await self._deliver(targets, token, epoch, WRITE_MS)
-        if not announced:
-            await self._lease.move()
-        try:
-            yield
-        finally:
-            await self._finish(self._end(targets, token, epoch, announced))
-
-    async def _end(self, targets: Targets, token: str, epoch: str, announced: bool) -> None:
-        delivered = await self._deliver(targets, token, epoch, 0)
-        if not (announced and delivered):
-            await self._lease.move()
-            await asyncio.sleep(LEASE_SECONDS)
-
-    async def _finish(self, end: Coroutine[Any, Any, None]) -> None:
-        # A client that goes away cancels its request, but not this.
-        task = asyncio.create_task(end)
-        self._ends.add(task)
-        task.add_done_callback(self._ends.discard)
-        await asyncio.shield(task)
-
-    async def _deliver(self, targets: Targets, token: str, epoch: str, barrier: int) -> bool:
-        plan = {
-            "keys": sorted(targets.keys),
-            "patterns": [asdict(pattern) for pattern in targets.patterns],
-            "scopes": sorted(targets.keys | {pattern.scope for pattern in targets.patterns}),
-            "token": token,
-            "epoch": epoch,
-            "barrier": barrier,
-        }
-        return await self._try(self._invalidate(keys=[], args=[json.dumps(plan)]))
-
-    async def _try(self, command: Awaitable[Any]) -> bool:
-        if self._circuit.is_open:
-            # Registered scripts are coroutines, which want to be closed when nobody awaits them.
-            if isinstance(command, Coroutine):
-                command.close()
-            return False
-        try:
-            await self._circuit.run(command)
-        except CacheUnavailableError as error:
-            logger.warning("a command of the cache failed: %s", error)
-            return False
-        return True
+        return self._writes.surround(targets)
 
     async def close(self) -> None:
-        """Ends what runs in the background, after the invalidations under way."""
-        await asyncio.gather(*self._ends, return_exceptions=True)
-        await self._circuit.close()
-        await self._lease.close()
+        """Waits for the invalidations under way."""
+        await self._writes.close()
 
 
 @asynccontextmanager
-async def open_answer_cache(redis: Redis, lease: EpochLease) -> AsyncIterator[AnswerCache]:
-    cache = AnswerCache(redis, lease)
+async def open_response_cache(
+    redis: RedisConnection, lease: EpochLease, statement_timeout: float = STATEMENT_SECONDS
+) -> AsyncIterator[ResponseCache]:
+    cache = ResponseCache(redis, lease, statement_timeout)
     try:
         yield cache
     finally:

@@ -1,40 +1,21 @@
-"""The database: one engine, sessions for writes, and single statements for reads."""
+"""The database of a process: sessions for units of work, and single statements for everything else."""
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, NoReturn, TypeAlias
-from uuid import uuid4
+from typing import Any, NoReturn
 
 import asyncpg
-from sqlalchemy import Executable, MetaData, Row, event
-from sqlalchemy.exc import DBAPIError, DisconnectionError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy import Executable, MetaData
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import DeclarativeBase, MappedAsDataclass
 from starlette.requests import HTTPConnection
 
 from app.core.config import PostgresSettings
-
-CONNECT_TIMEOUT_SECONDS = 3
-POOL_TIMEOUT_SECONDS = 5
-RECYCLE_SECONDS = 1800
-
-Parameters = Mapping[str, Any]
-
-
-class DatabaseUnavailableError(Exception):
-    """No connection to the database can be made."""
-
-
-OUTAGES = (
-    DatabaseUnavailableError,
-    PoolTimeoutError,
-    asyncpg.InternalClientError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-)
-"""What is raised while the database is away, besides a `DBAPIError` that lost its connection."""
+from app.core.db.engine import create_pooled_engine, server_timeouts
+from app.core.db.errors import ConnectionLostError, is_invalid_value, is_outage, translate
+from app.core.db.pool import SharedPool
+from app.core.db.statements import Parameters, Row, Statements
 
 
 class Base(DeclarativeBase, MappedAsDataclass):
@@ -51,114 +32,106 @@ class Base(DeclarativeBase, MappedAsDataclass):
     )
 
 
-def is_outage(error: BaseException) -> bool:
-    """Whether the error says that the database is away, and not that the statement is wrong."""
-    if isinstance(error, OUTAGES):
+def _leaves_usable(error: BaseException) -> bool:
+    """Whether the server reported an error and waits for the next statement."""
+    if is_invalid_value(error) or isinstance(error, SQLAlchemyError):
         return True
-    return isinstance(error, DBAPIError) and (
-        error.connection_invalidated or _sqlstate(error)[:2] in {"08", "53", "57"} or isinstance(error.orig, OSError)
-    )
-
-
-def _sqlstate(error: DBAPIError) -> str:
-    return str(getattr(error.orig, "sqlstate", None) or "")
-
-
-Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
-
-
-def _discard(attempt: "asyncio.Task[Connection]") -> None:
-    if not attempt.cancelled() and attempt.exception() is None:
-        attempt.result().terminate()
-
-
-async def _connect(*args: Any, **options: Any) -> Connection:
-    # A client that leaves cancels its request: asyncpg must not be stopped in the middle of a TLS negotiation.
-    attempt = asyncio.ensure_future(asyncpg.connect(*args, **options))
-    try:
-        return await asyncio.shield(attempt)
-    except asyncio.CancelledError:
-        attempt.add_done_callback(_discard)
-        raise
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise DatabaseUnavailableError(f"cannot connect to the database: {error!r}") from error
-
-
-def _refuse_closed(connection: Any, *_: object) -> None:
-    # asyncpg hears of a closed socket without asking: the freshness of a ping at no cost.
-    if connection.driver_connection.is_closed():
-        raise DisconnectionError("the server closed this connection")
-
-
-def create_engine(settings: PostgresSettings, **options: Any) -> AsyncEngine:
-    """An engine that connects on first use.
-
-    Behind PgBouncer in transaction mode a prepared statement may meet another server connection: no statement is kept,
-    and no two share a name.
-    """
-    connect_args: dict[str, Any] = {"async_creator_fn": _connect, "timeout": CONNECT_TIMEOUT_SECONDS}
-    if settings.DATABASE_PGBOUNCER:
-        connect_args |= {
-            "statement_cache_size": 0,
-            "prepared_statement_cache_size": 0,
-            "prepared_statement_name_func": lambda: f"__asyncpg_{uuid4()}__",
-        }
-    engine = create_async_engine(
-        settings.POSTGRES_URL, connect_args=connect_args, hide_parameters=True, skip_autocommit_rollback=True, **options
-    )
-    event.listen(engine.sync_engine, "checkout", _refuse_closed)
-    return engine
+    return isinstance(error, asyncpg.PostgresError) and not is_outage(error)
 
 
 class Database:
-    """The engine with its two ways in: `sessions` for units of work, `fetch_…` for one read statement.
+    """`fetch_one`, `fetch_all` and `execute` run one statement and commit it; `sessions` are for units of work.
 
-    Behind PgBouncer a read needs a transaction, too, because preparing and executing are two messages, and between
-    them the server connection may change.
+    A single statement is SQLAlchemy Core's, compiled once, on a connection of asyncpg's: one round trip, and the
+    connection is held no longer. Behind PgBouncer a transaction surrounds it, because preparing and executing are two
+    messages, and between them the server connection may change.
     """
 
-    def __init__(self, engine: AsyncEngine, *, pgbouncer: bool = False) -> None:
+    def __init__(self, engine: AsyncEngine, begin: str | None = None) -> None:
         self.engine = engine
         self.sessions = async_sessionmaker(engine, expire_on_commit=False)
-        self._reads = engine if pgbouncer else engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._begin = begin
+        self._statements = Statements(engine.dialect)
 
-    async def fetch_all(self, statement: Executable, parameters: Parameters | None = None) -> Sequence[Row[Any]]:
-        """All rows; the connection is held for this one statement, and taken anew once if it turns out dead."""
+    async def fetch_all(self, statement: Executable, parameters: Parameters | None = None) -> Sequence[Row]:
+        """All rows of a statement that only reads: it is run again once if its connection turns out to be lost."""
         try:
-            return await self._fetch(statement, parameters)
-        except DBAPIError as error:
-            if not error.connection_invalidated:
-                raise
-            return await self._fetch(statement, parameters)
+            return await self.execute(statement, parameters)
+        except ConnectionLostError:
+            return await self.execute(statement, parameters)
 
-    async def fetch_one(self, statement: Executable, parameters: Parameters | None = None) -> Row[Any] | None:
-        """The first row, if there is one."""
+    async def fetch_one(self, statement: Executable, parameters: Parameters | None = None) -> Row | None:
+        """The first row, if there is one, of a statement that only reads."""
         rows = await self.fetch_all(statement, parameters)
         return rows[0] if rows else None
 
-    async def _fetch(self, statement: Executable, parameters: Parameters | None) -> Sequence[Row[Any]]:
-        async with self._reads.connect() as connection:
-            return (await connection.execute(statement, parameters)).all()
+    async def execute(self, statement: Executable, parameters: Parameters | None = None) -> Sequence[Row]:
+        """What a statement returns, a write too, which is committed then; it is run once."""
+        pool = self._pool
+        entry = pool.take() or await pool.acquire()
+        try:
+            rows = await self._run(entry.driver_connection, statement, parameters or {})
+        except BaseException as error:
+            if _leaves_usable(error):
+                pool.give(entry)
+            else:
+                pool.discard(entry)
+            if isinstance(error, Exception):
+                raise translate(error) from error
+            raise
+        pool.give(entry)
+        return rows
+
+    async def close(self) -> None:
+        pool = self._pool
+        await self.engine.dispose()
+        await pool.wait_closed()
+
+    @property
+    def _pool(self) -> SharedPool:
+        pool = self.engine.sync_engine.pool
+        if not isinstance(pool, SharedPool):
+            raise TypeError("the engine of a Database is made by create_pooled_engine")
+        return pool
+
+    async def _run(self, connection: Any, statement: Executable, parameters: Parameters) -> Sequence[Row]:
+        if self._begin is None:
+            return await self._fetch(connection, statement, parameters)
+        await connection.execute(self._begin)
+        try:
+            rows = await self._fetch(connection, statement, parameters)
+        except Exception as error:
+            if _leaves_usable(error):
+                await connection.execute("ROLLBACK")
+            raise
+        await connection.execute("COMMIT")
+        return rows
+
+    async def _fetch(self, connection: Any, statement: Executable, parameters: Parameters) -> Sequence[Row]:
+        compiled = self._statements.compile(statement, parameters)
+        sql, arguments = compiled.bind(parameters)
+        reader = compiled.reader
+        if reader is None:
+            reader = self._statements.reader(compiled, (await connection.prepare(sql)).get_attributes())
+        return reader.read(await connection.fetch(sql, *arguments))
 
 
 @asynccontextmanager
 async def open_database(settings: PostgresSettings) -> AsyncIterator[Database]:
-    """A database whose pool is closed at the end."""
-    engine = create_engine(
-        settings,
-        pool_size=settings.DATABASE_POOL_SIZE,
-        max_overflow=settings.DATABASE_MAX_OVERFLOW,
-        pool_timeout=POOL_TIMEOUT_SECONDS,
-        pool_recycle=RECYCLE_SECONDS,
-    )
+    """A database whose connections are closed at the end."""
+    begin = None
+    if settings.DATABASE_PGBOUNCER:
+        timeouts = (f"SET LOCAL {name} = {value}" for name, value in server_timeouts(settings).items())
+        begin = "; ".join(("BEGIN", *timeouts))
+    database = Database(create_pooled_engine(settings), begin)
     try:
-        yield Database(engine, pgbouncer=settings.DATABASE_PGBOUNCER)
+        yield database
     finally:
-        await engine.dispose()
+        await database.close()
 
 
 async def get_database(connection: HTTPConnection) -> Database:
-    """The dependency for single reads."""
+    """The dependency for single statements."""
     database: Database | None = connection.app.state.resources.database
     return database or _switched_off()
 

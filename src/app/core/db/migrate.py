@@ -9,7 +9,8 @@ from sqlalchemy import Connection, pool, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.core.config import PostgresSettings
-from app.core.db.database import create_engine, is_outage
+from app.core.db.engine import create_engine
+from app.core.db.errors import is_outage
 from app.core.waiting import wait_for
 
 ALEMBIC_INI = Path(__file__).resolve().parents[3] / "alembic.ini"

@@ -19,19 +19,19 @@ MAX_WAIT_SECONDS = 5.0
 POLL_SECONDS = 0.05
 MAX_POLL_SECONDS = 0.25
 
-# KEYS: the times of the latest failures (a list of at most `maximum`), the attempts under way (a sorted set by time).
+# KEYS: the failures and the attempts under way of a pair, both sorted sets of tokens by time in seconds.
 _RESERVE = """
 local failures, attempts = KEYS[1], KEYS[2]
 local maximum, period, token, reservation = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
-local counted = 0
-for _, failed_at in ipairs(redis.call('LRANGE', failures, -maximum, -1)) do
-    if failed_at + period > now then counted = counted + 1 end
+local failed = redis.call('ZCOUNT', failures, now - period, '+inf')
+if failed >= maximum then
+    local oldest = redis.call('ZREVRANGE', failures, maximum - 1, maximum - 1, 'WITHSCORES')[2]
+    return math.max(1, math.ceil(oldest + period - now))
 end
-if counted >= maximum then return math.ceil(redis.call('LINDEX', failures, -maximum) + period - now) end
 redis.call('ZREMRANGEBYSCORE', attempts, '-inf', now - reservation)
-if counted + redis.call('ZCARD', attempts) >= maximum then return -1 end
+if failed + redis.call('ZCARD', attempts) >= maximum then return -1 end
 redis.call('ZADD', attempts, now, token)
 redis.call('EXPIRE', attempts, reservation)
 return 0
@@ -39,14 +39,15 @@ return 0
 _SETTLE = """
 local failures, attempts = KEYS[1], KEYS[2]
 local maximum, period, token, outcome = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4]
+redis.call('ZREM', attempts, token)
 if outcome == 'right' then redis.call('DEL', failures) end
 if outcome == 'wrong' then
     local time = redis.call('TIME')
-    redis.call('RPUSH', failures, time[1] + time[2] / 1000000)
-    redis.call('LTRIM', failures, -maximum, -1)
+    redis.call('ZADD', failures, time[1] + time[2] / 1000000, token)
+    redis.call('ZREMRANGEBYRANK', failures, 0, -maximum - 1)
     redis.call('EXPIRE', failures, period)
 end
-return redis.call('ZREM', attempts, token)
+return 0
 """
 
 
@@ -103,7 +104,7 @@ class LoginLockout:
         if self._connection is None:
             return 0
         pair = digest(f"{account}|{self._address}")
-        keys = [f"login_failures:{pair}", f"login_attempts:{pair}"]
+        keys = [f"lockout:failures:{pair}", f"lockout:attempts:{pair}"]
         try:
             return int(await self._connection.script(script)(keys, (self._maximum, self._period, *arguments)))
         except RedisBusyError as error:

@@ -1,6 +1,6 @@
 """A task in the queue: one atomic submission, plain data only."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -14,10 +14,12 @@ from redis.asyncio import BlockingConnectionPool
 
 from app.core.config import RedisQueueSettings
 from app.core.queue.codec import dumps, loads
+from app.core.redis import Argument, RedisConnection
 
 TIMEOUT_SECONDS = 1.0
 KEPT_UNTIL_RUN_MS = 10 * 365 * 24 * 3600 * 1000
 """arq forgets a waiting task after a day; ours waits for a worker however long it takes."""
+_PROBE_KEY = "arq:probe"
 
 _ENQUEUE = """
 if redis.call('EXISTS', KEYS[1], KEYS[2]) > 0 then return 0 end
@@ -44,7 +46,7 @@ def _schedule(until: datetime | None, by: float | timedelta | None, expires: flo
 
 
 class JobQueue(ArqRedis):
-    """arq's queue with its data restricted to plain values, and with a submission that is one atomic command."""
+    """arq's queue with its data restricted to plain values, and with a submission that is one atomic script."""
 
     def __init__(self, connections: BlockingConnectionPool) -> None:
         super().__init__(pool_or_conn=connections, job_serializer=dumps, job_deserializer=loads)
@@ -70,12 +72,31 @@ class JobQueue(ArqRedis):
         when = _schedule(_defer_until, _defer_by, _expires)
         job = serialize_job(function, args, kwargs, _job_try, when.now, serializer=self.job_serializer)
         keys = job_key_prefix + job_id, result_key_prefix + job_id, queue_name
-        command: Callable[..., Awaitable[int]] = self.execute_command
-        is_new = await command("EVAL", _ENQUEUE, len(keys), *keys, job, when.lifetime, when.due, job_id)
+        is_new = await self._submit(keys, (job, when.lifetime, when.due, job_id))
         # Sent a second time after a broken connection the script finds its own entry: a fresh id is never taken.
         if not is_new and _job_id:
             return None
         return Job(job_id, redis=self, _queue_name=queue_name, _deserializer=self.job_deserializer)
+
+    async def _submit(self, keys: Sequence[str], arguments: Sequence[Argument]) -> bool:
+        command: Callable[..., Awaitable[int]] = self.execute_command
+        return bool(await command("EVAL", _ENQUEUE, len(keys), *keys, *arguments))
+
+
+class PipelinedJobQueue(JobQueue):
+    """Submits on the process's pipelining connection, in one round trip; reads as `JobQueue` does."""
+
+    def __init__(self, connections: BlockingConnectionPool, connection: RedisConnection) -> None:
+        super().__init__(connections)
+        self._connection = connection
+        self._enqueue = connection.script(_ENQUEUE)
+
+    async def _submit(self, keys: Sequence[str], arguments: Sequence[Argument]) -> bool:
+        return bool(await self._enqueue(keys, arguments))
+
+    async def ping(self, **kwargs: Any) -> bool:
+        """True if Redis can be reached and stores what it is sent; otherwise raises the error that says why not."""
+        return bool(await self._connection.execute("SET", _PROBE_KEY, "1", "EX", 60))
 
 
 def redis_settings(settings: RedisQueueSettings) -> RedisSettings:

@@ -23,8 +23,10 @@ from app.core.queue.codec import jsonable, loads
 
 MAX_RECENT = 1000
 """Results of each kind that can be listed; each can be read by its id until it expires."""
-MAX_READ_AHEAD = 100
-"""Unless told otherwise arq's workers claim tasks among the first hundred that are due: the running ones are there."""
+WINDOW = 100
+"""Workers claim tasks among the first that are due, so the running ones are at the front of the queue: it is read in
+windows of this size, up to the first window without a running task."""
+MAX_SCANNED = 10_000
 RECENT_KEYS = {False: "arq:recent:failed", True: "arq:recent:complete"}
 
 
@@ -81,13 +83,29 @@ def note_result(transaction: Pipeline, job_id: str, *, success: bool) -> None:
 
 async def read_task(queue: ArqRedis, job_id: str) -> TaskState | None:
     """The task's state now, None if nothing is known of it."""
+    [state] = await read_tasks(queue, [job_id])
+    return state
+
+
+async def read_tasks(queue: ArqRedis, job_ids: Sequence[str]) -> list[TaskState | None]:
+    """The states of the tasks, all in one round trip."""
+    if not job_ids:
+        return []
     async with queue.pipeline(transaction=True) as transaction:
-        transaction.get(result_key_prefix + job_id)
-        transaction.get(job_key_prefix + job_id)
-        transaction.zscore(default_queue_name, job_id)
-        transaction.exists(in_progress_key_prefix + job_id)
-        transaction.get(retry_key_prefix + job_id)
-        result, job, score, is_running, tries = await transaction.execute()
+        for job_id in job_ids:
+            transaction.get(result_key_prefix + job_id)
+            transaction.get(job_key_prefix + job_id)
+            transaction.zscore(default_queue_name, job_id)
+            transaction.exists(in_progress_key_prefix + job_id)
+            transaction.get(retry_key_prefix + job_id)
+        replies = await transaction.execute()
+    groups = zip(*[iter(replies)] * 5, strict=True)
+    return [_state(job_id, *group) for job_id, group in zip(job_ids, groups, strict=True)]
+
+
+def _state(
+    job_id: str, result: bytes | None, job: bytes | None, score: float | None, is_running: int, tries: bytes | None
+) -> TaskState | None:
     if result:
         return _finished(job_id, result)
     if score is None:
@@ -137,13 +155,19 @@ def _asked_for(job_id: str, job: JobDef | JobResult) -> dict[str, Any]:
 
 async def read_running(queue: ArqRedis) -> tuple[int, list[TaskState]]:
     """The number of tasks in the queue, the running ones included, and the running ones."""
-    async with queue.pipeline(transaction=True) as transaction:
-        transaction.zcard(default_queue_name)
-        transaction.zrange(default_queue_name, 0, MAX_READ_AHEAD - 1)
-        length, first = await transaction.execute()
-    ids = [job_id.decode(errors="replace") for job_id in first]
-    marks = await queue.mget([in_progress_key_prefix + job_id for job_id in ids]) if ids else []
-    states = [await read_task(queue, job_id) for job_id, mark in zip(ids, marks, strict=True) if mark]
+    running: list[str] = []
+    for begin in range(0, MAX_SCANNED, WINDOW):
+        async with queue.pipeline(transaction=True) as transaction:
+            transaction.zcard(default_queue_name)
+            transaction.zrange(default_queue_name, begin, begin + WINDOW - 1)
+            length, ids = await transaction.execute()
+        names = [job_id.decode(errors="replace") for job_id in ids]
+        marks = await queue.mget([in_progress_key_prefix + name for name in names]) if names else []
+        found = [name for name, mark in zip(names, marks, strict=True) if mark]
+        running += found
+        if not found or len(names) < WINDOW:
+            break
+    states = await read_tasks(queue, running)
     return length, [state for state in states if state and state.status is TaskStatus.IN_PROGRESS]
 
 

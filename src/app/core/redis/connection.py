@@ -67,7 +67,8 @@ class RedisConnection:
 
     async def execute(self, *command: Argument) -> Any:
         """The reply, bytes for text. Raises `RedisError`, and only that, within about twice the timeout."""
-        self.breaker.check()
+        if self.breaker.is_open:
+            await self.breaker.wait_until_closed()
         try:
             return await self._send(_pack(command))
         except (RedisConnectionError, RedisTimeoutError) as error:

@@ -1,27 +1,7 @@
-"""The cache of answers: `@cache` serves and fills on GET, and invalidates on every other method.
-
-What is guaranteed: who got the answer to a write reads nothing older afterwards, in any process. How:
-
-- A write announces itself in Redis before it begins: its entries go, and nothing below them is filled until it ends.
-  After it, which is after its commit, they go once more, and only then is it answered. A process that dies between
-  commit and end leaves the announcement, which expires after 30 seconds, and no old entry.
-- A miss takes a lock, which is also the right to store. Every invalidation takes it away, so that a read which overlaps
-  a write stores nothing. Others wait for the holder at most two seconds.
-- Each entry carries the epoch of its read (`cache_lease`), a number in PostgreSQL. A write that cannot announce itself,
-  or cannot end in Redis, moves the epoch before and after its commit and is answered when no process can still believe
-  in the former one. So it needs neither Redis nor the writer to survive, and it does not matter which side of a broken
-  network others are on. After an outage with such a write the cache begins anew; after any other it goes on.
-- A lost answer of Redis may mean a command that is carried out later. All of them are harmless then: an invalidation
-  deletes, an announcement binds its own epoch only, and a fill needs its lock and carries the epoch of its read.
-
-Not covered: changes that bypass the endpoints are seen when entries expire. A Redis that returns with the data of an
-earlier moment returns with what was invalidated since: run it without snapshots, and with a `volatile-…` eviction
-policy, which leaves the index alone.
-While the database is away, answers are served from the cache as they are.
-"""
+"""`@cache`, the one decorator for cached and for invalidating endpoints; `app.core.cache` says what it guarantees."""
 
 import inspect
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial, wraps
 from typing import Any
@@ -31,69 +11,102 @@ from fastapi.concurrency import run_in_threadpool
 from redis.asyncio import Redis
 
 from app.core.cache import responses
-from app.core.cache.rules import CacheRule, ResourceType, create_rule
-from app.core.cache.store import AnswerCache, Entry
+from app.core.cache.entries import Entry, EntryKey
+from app.core.cache.lane import provides_only, remember
+from app.core.cache.owners import ChangedOwner, Owner
+from app.core.cache.rules import CacheOptions, CacheRule, ResourceType, create_rule
+from app.core.cache.store import ResponseCache
 from app.core.config import RedisCacheSettings
-from app.core.redis import create_pool
+from app.core.redis import RedisConnection, create_pool, open_connection
+
+__all__ = ["ChangedOwner", "Owner", "cache", "open_cache", "open_cache_connection", "provides_only"]
 
 Endpoint = Callable[..., Any]
-TIMEOUT_SECONDS = 1.0
+CLIENT_TIMEOUT_SECONDS = 1.0
+TIMEOUT_SECONDS = 0.15
+"""How long Redis may be silent before requests go past the cache."""
+_REQUEST = "cache_request"
 _RESPONSE = "cache_response"
 
 
 @asynccontextmanager
 async def open_cache(settings: RedisCacheSettings) -> AsyncIterator[Redis]:
-    """A client that is closed at the end."""
-    # The circuit waits less; this bounds what is not asked through it.
-    async with Redis.from_pool(create_pool(settings.REDIS_CACHE_URL, timeout=TIMEOUT_SECONDS)) as client:
+    """A client of redis-py for your own use of the cache's Redis, closed at the end."""
+    async with Redis.from_pool(create_pool(settings.REDIS_CACHE_URL, timeout=CLIENT_TIMEOUT_SECONDS)) as client:
         yield client
 
 
+@asynccontextmanager
+async def open_cache_connection(settings: RedisCacheSettings) -> AsyncIterator[RedisConnection]:
+    """The connection that `@cache` uses, closed at the end."""
+    async with open_connection(
+        settings.REDIS_CACHE_URL, name="the cache's Redis", timeout_seconds=TIMEOUT_SECONDS
+    ) as connection:
+        yield connection
+
+
 def cache(
-    key_prefix: str,
+    key_prefix: str | None = None,
     resource_id_name: str | None = None,
     expiration: int = 3600,
     resource_id_type: ResourceType = int,
     to_invalidate_extra: Mapping[str, str] | None = None,
     pattern_to_invalidate_extra: list[str] | None = None,
+    *,
+    owners: Sequence[Owner] = (),
+    changes: Sequence[ChangedOwner] = (),
 ) -> Callable[[Endpoint], Endpoint]:
-    """Caches a GET endpoint's answers at `{key_prefix}:{resource_id}` for `expiration` seconds.
+    """Caches a GET endpoint's responses at `{key_prefix}:{resource_id}` for `expiration` seconds.
 
-    On other methods it invalidates that key, the keys `prefix: id` of `to_invalidate_extra` and everything that matches
-    `pattern_to_invalidate_extra`. Templates name the endpoint's parameters: `{username}`, or `{values.username}`.
+    `owners` are what they show or are named after. On other methods it invalidates that key (none without a
+    `key_prefix`), the keys `prefix: id` of `to_invalidate_extra`, all that match `pattern_to_invalidate_extra`, and all
+    entries of the owners in `changes`. Templates name the endpoint's parameters: `{username}`, or `{values.username}`.
     """
+    options = CacheOptions(
+        key_prefix=key_prefix,
+        resource_id_name=resource_id_name,
+        expiration=expiration,
+        resource_id_type=resource_id_type,
+        extra=to_invalidate_extra or {},
+        patterns=pattern_to_invalidate_extra or [],
+        owners=owners,
+        changes=changes,
+    )
 
     def decorate(endpoint: Endpoint) -> Endpoint:
-        rule = create_rule(
-            endpoint,
-            key_prefix,
-            resource_id_name,
-            expiration,
-            resource_id_type,
-            to_invalidate_extra or {},
-            pattern_to_invalidate_extra or [],
-        )
+        rule = create_rule(endpoint, options)
 
         @wraps(endpoint)
         async def cached(*args: Any, **kwargs: Any) -> Any:
-            injected = kwargs[rule.response] if rule.response else kwargs.pop(_RESPONSE, None) or Response()
+            request = kwargs.get(rule.request) if rule.request else kwargs.pop(_REQUEST, None)
+            response = kwargs.get(rule.response) if rule.response else kwargs.pop(_RESPONSE, None)
             values = inspect.signature(endpoint).bind(*args, **kwargs).arguments if args else kwargs
-            return await _serve(rule, values[rule.request], injected, values, partial(_call, endpoint, args, kwargs))
+            call = partial(_call, endpoint, args, kwargs)
+            if rule.request:
+                request = values.get(rule.request)
+            # Called by other code instead of a route, there is nothing to respond to.
+            return await (_serve(rule, request, response or Response(), values, call) if request else call())
 
         setattr(cached, "cache_rule", rule)  # noqa: B010 - a function has no such attribute for the type checker
-        setattr(cached, "__signature__", _with_response(endpoint, rule))  # noqa: B010
+        setattr(cached, "__signature__", _with_request_and_response(endpoint, rule))  # noqa: B010
         return cached
 
     return decorate
 
 
-def _with_response(endpoint: Endpoint, rule: CacheRule) -> inspect.Signature:
-    # FastAPI ignores the headers that dependencies set as soon as an endpoint returns a Response: ask for them.
+def _with_request_and_response(endpoint: Endpoint, rule: CacheRule) -> inspect.Signature:
+    """The endpoint's parameters, and what the cache needs of the request, unless the endpoint takes it anyway.
+
+    The response carries the headers that dependencies set: FastAPI ignores them when an endpoint returns a Response.
+    """
     signature = inspect.signature(endpoint)
-    if rule.response:
-        return signature
-    response = inspect.Parameter(_RESPONSE, inspect.Parameter.KEYWORD_ONLY, annotation=Response)
-    return signature.replace(parameters=[*signature.parameters.values(), response])
+    needed = [(rule.request, _REQUEST, Request), (rule.response, _RESPONSE, Response)]
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind)
+        for own, name, kind in needed
+        if own is None
+    ]
+    return signature.replace(parameters=[*signature.parameters.values(), *added])
 
 
 async def _call(endpoint: Endpoint, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -105,23 +118,29 @@ async def _call(endpoint: Endpoint, args: tuple[Any, ...], kwargs: dict[str, Any
 async def _serve(
     rule: CacheRule, request: Request, injected: Response, values: Mapping[str, Any], call: Callable[[], Any]
 ) -> Any:
-    answers: AnswerCache | None = getattr(getattr(request.app.state, "resources", None), "answers", None)
-    if answers is None:
+    cache: ResponseCache | None = getattr(getattr(request.app.state, "resources", None), "responses", None)
+    if cache is None:
         return await call()
     if request.method not in {"GET", "HEAD"}:
-        async with answers.write(rule.targets(values)):
+        async with cache.write(rule.targets(values)):
             return await call()
     rule.refuse_on_get()
-    found = await answers.find(rule.entry_key(values))
+    key = EntryKey(rule.entry_key(values))
+    found = await cache.find(key)
     if isinstance(found, Entry):
-        return responses.from_entry(found, injected)
-    entry = None
+        remember(request, key)
+        return responses.hit(found, injected)
+    entry, is_stored = None, False
     try:
-        response = await responses.to_response(await call(), request, injected)
+        result = await call()
+        response = await responses.to_response(result, request, injected)
         entry = responses.entry_of(response, injected)
+        is_stored = entry is not None and not responses.is_empty_page(result)
     finally:
-        if found and entry:
-            await answers.store(found, entry, rule.expiration)
+        if found and entry and is_stored:
+            await cache.store(found, entry, rule.expiration)
         elif found:
-            await answers.give_up(found)
-    return responses.mark(response, entry, "miss", injected)
+            await cache.give_up(found)
+    if is_stored:
+        remember(request, key)
+    return responses.miss(response, entry, injected)

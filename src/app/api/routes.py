@@ -1,0 +1,192 @@
+"""Everything that depends on how FastAPI keeps routes: a flat list, an index over it, and what routes say about names.
+
+FastAPI keeps included routers as a tree and matches every level of it twice per request, which is three quarters of the
+cost of a small request. `flatten` replaces the tree by a list of complete routes when the application starts; OpenAPI,
+`url_path_for` and `request.scope["route"]` use that list. `RouteIndex` finds a request's route in it in one step.
+
+A request that the index does not find (404, 405, a missing slash, a mount, a websocket) goes to FastAPI's own router:
+each response is the one that FastAPI gives for the same list. Routes may be added at any time.
+"""
+
+import inspect
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.routing import APIRoute, APIWebSocketRoute, RouteContext, iter_route_contexts
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+_OPTIONS = tuple(
+    name for name, each in inspect.signature(APIRoute).parameters.items() if each.kind is each.KEYWORD_ONLY
+)
+_NAMED_GROUP = re.compile(r"\(\?P<\w+>")
+_MATCHES_NOTHING = r"(?!)"
+PATH_PARAMETER = re.compile(r"\{[^}]*\}")
+
+
+def _can_be_rebuilt(context: RouteContext) -> bool:
+    route: Any = type(context.original_route)
+    return route.__init__ is APIRoute.__init__ or route is APIWebSocketRoute
+
+
+def _is_whole(included: BaseRoute) -> bool:
+    """Whether the included router is nothing but its routes: it limits no forms and has no frontends."""
+    router: APIRouter | None = getattr(included, "original_router", None)
+    if router is None:
+        return True
+    frontends: list[Any] = getattr(included, "effective_low_priority_routes", list)()
+    limits = getattr(getattr(included, "include_context", None), "form_limits", None) or router.form_limits
+    return not frontends and not limits and all(map(_is_whole, router.routes))
+
+
+def _rebuilt(context: RouteContext, router: APIRouter) -> BaseRoute:
+    route: Any = context.original_route
+    path = context.path or ""
+    if isinstance(route, APIWebSocketRoute):
+        return APIWebSocketRoute(
+            path,
+            route.endpoint,
+            name=context.name,
+            dependencies=context.dependencies,
+            dependency_overrides_provider=router.dependency_overrides_provider,
+        )
+    options: dict[str, Any] = {name: getattr(context, name, getattr(route, name, None)) for name in _OPTIONS}
+    if context.stream_item_type:
+        del options["response_model"]  # FastAPI infers both from the endpoint, or neither
+    rebuilt: APIRoute = type(route)(path, route.endpoint, **options)
+    return rebuilt
+
+
+def _begins_with_parameter(context: RouteContext) -> bool:
+    return str(getattr(context.original_route, "path", "")).startswith("/{")
+
+
+def _flat(route: BaseRoute, router: APIRouter) -> list[BaseRoute]:
+    contexts = list(iter_route_contexts([route]))
+    if [context.route for context in contexts] == [route]:
+        return [route]
+    if not _is_whole(route) or not all(map(_can_be_rebuilt, contexts)):
+        return [route]
+    return [_rebuilt(context, router) for context in sorted(contexts, key=_begins_with_parameter)]
+
+
+def flatten(router: APIRouter) -> None:
+    """Replaces each included router by its routes, complete with the prefix and dependencies of the inclusion.
+
+    Within an included router, routes whose own path begins with a parameter (`/{username}/posts`) go last, so that
+    they never hide another one whatever the order of inclusion. A router with mounts, frontends or limits on forms
+    stays as it is, and FastAPI finds its routes.
+    """
+    router.routes[:] = [each for route in router.routes for each in _flat(route, router)]
+
+
+class _Table:
+    """The routes of one method: literal paths in a dictionary, the others as one regular expression, in their order."""
+
+    def __init__(self, routes: Iterable[Route | Mount]) -> None:
+        self._literal: dict[str, Route] = {}
+        self._by_group: dict[int, Route | Mount] = {}
+        alternatives: list[str] = []
+        groups = 0
+        for route in routes:
+            if isinstance(route, Route) and not route.param_convertors:
+                # An earlier route with a parameter may match the same path: then it is found first, as in FastAPI.
+                if not any(earlier.path_regex.match(route.path) for earlier in self._by_group.values()):
+                    self._literal.setdefault(route.path, route)
+                continue
+            alternative = _NAMED_GROUP.sub("(?:", route.path_regex.pattern)
+            alternatives.append(f"{alternative}()")
+            groups += re.compile(alternative).groups + 1
+            self._by_group[groups] = route
+        self._match = re.compile("|".join(alternatives) or _MATCHES_NOTHING).match
+
+    def find(self, path: str) -> tuple[Route, dict[str, Any]] | None:
+        """The route and its path parameters; None where FastAPI has to decide."""
+        if route := self._literal.get(path):
+            return route, {}
+        # A `$` also matches before a newline at the end, so that such a path may belong to a literal route.
+        found = None if path.endswith("\n") else self._match(path)
+        matching = self._by_group[found.lastindex] if found and found.lastindex else None
+        if not isinstance(matching, Route) or not (values := matching.path_regex.match(path)):
+            return None
+        convertors = matching.param_convertors
+        return matching, {name: convertors[name].convert(value) for name, value in values.groupdict().items()}
+
+
+def _indexable(routes: Iterable[BaseRoute]) -> Iterator[Route | Mount]:
+    """The routes for HTTP, up to the first that only FastAPI can match."""
+    for route in routes:
+        if isinstance(route, Route | Mount):
+            yield route
+        elif not isinstance(route, WebSocketRoute):
+            return
+
+
+def _serves(route: Route | Mount, method: str) -> bool:
+    return isinstance(route, Mount) or not route.methods or method in route.methods
+
+
+def _route_path(scope: Scope) -> str:
+    root: str = scope.get("root_path", "")
+    path: str = scope["path"]
+    return path[len(root) :] if root and (path == root or path.startswith(f"{root}/")) else path
+
+
+class RouteIndex:
+    """A router's application with the index in front; create it with `install_index`."""
+
+    def __init__(self, app: ASGIApp, router: APIRouter) -> None:
+        self._app = app
+        self._router = router
+        self._tables: dict[str, _Table] = {}
+        self._indexed: list[BaseRoute] = []
+
+    def _refresh(self) -> None:
+        flatten(self._router)
+        self._indexed = list(self._router.routes)
+        routes = list(_indexable(self._indexed))
+        methods = {method for route in routes if isinstance(route, Route) for method in route.methods or ()}
+        self._tables = {method: _Table(route for route in routes if _serves(route, method)) for method in methods}
+
+    def _find(self, scope: Scope) -> tuple[Route, dict[str, Any]] | None:
+        # Telemetry records the route while FastAPI matches it.
+        if scope["type"] != "http" or scope.get("fastapi.telemetry") is not None or self._router.form_limits:
+            return None
+        if len(self._indexed) != len(self._router.routes):
+            self._refresh()
+        table = self._tables.get(scope["method"])
+        return table.find(_route_path(scope)) if table else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if (found := self._find(scope)) is None:
+            await self._app(scope, receive, send)
+            return
+        route, parameters = found
+        scope.setdefault("router", self._router)
+        scope["route"] = route
+        scope["endpoint"] = route.endpoint
+        scope["path_params"] = {**scope.get("path_params", {}), **parameters}
+        await route.app(scope, receive, send)
+
+
+def install_index(router: APIRouter) -> None:
+    """Puts the index in front of the router; it follows routes that are added later."""
+    router.middleware_stack = RouteIndex(router.middleware_stack, router)
+
+
+def route_template(request: Request) -> str:
+    """The path of the request's route as it is declared: `/api/v1/user/{username}`."""
+    template: str = request.scope["route"].path_format
+    return template
+
+
+def route_templates(routes: Sequence[BaseRoute]) -> frozenset[str]:
+    return frozenset(context.path_format for context in iter_route_contexts(routes) if context.path_format)
+
+
+def reserved_names(routes: Sequence[BaseRoute]) -> frozenset[str]:
+    """Every literal part of every route's path (`user`, `me`, `tasks`): as usernames they would hide routes."""
+    paths = (context.path or "" for context in iter_route_contexts(routes))
+    return frozenset(part for path in paths for part in PATH_PARAMETER.sub("", path).split("/") if part)
