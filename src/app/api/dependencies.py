@@ -143,6 +143,8 @@ CurrentCaller = Annotated[Caller, Depends(get_caller)]
 CurrentUser = Annotated[StoredUser, Depends(get_current_user)]
 OptionalUser = Annotated[StoredUser | None, Depends(get_optional_user)]
 Superuser = Annotated[StoredUser, Depends(get_current_superuser)]
+SUPERUSERS_ONLY = Depends(get_current_superuser)
+"""For endpoints that do not use the user: `dependencies=[SUPERUSERS_ONLY]`."""
 
 
 @raises(RATE_LIMITED, NOT_COUNTED)

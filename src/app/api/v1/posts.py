@@ -2,7 +2,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from app.api.dependencies import Db, PathId, PathUser, PathUsername, SelfUser, Superuser
+from app.api.dependencies import SUPERUSERS_ONLY, Db, PathId, PathUser, PathUsername, SelfUser
 from app.api.owners import USER
 from app.api.paginated import CursorListResponse, PageWindow, PaginatedListResponse, list_response
 from app.api.responses import POST_NOT_FOUND, USER_NOT_FOUND, errors, message, not_found
@@ -35,8 +35,8 @@ async def read_post(username: PathUsername, id: PathId, db: Db) -> PostRead:
 
 
 @router.post("/{username}/post", status_code=201, summary="Write a post")
-@cache(pattern_to_invalidate_extra=["{username}_posts:*"])
-async def write_post(username: PathUsername, user: SelfUser, values: PostCreate, db: Db) -> PostRead:
+@cache(pattern_to_invalidate_extra=["{user.username}_posts:*"])
+async def write_post(user: SelfUser, values: PostCreate, db: Db) -> PostRead:
     """For the author only."""
     post = PostCreateInternal(**values.model_dump(), created_by_user_id=user.id)
     return await crud_posts.add(db, post, PostRead)
@@ -45,8 +45,8 @@ async def write_post(username: PathUsername, user: SelfUser, values: PostCreate,
 @router.patch(
     "/{username}/post/{id}", summary="Change a post", responses=message("Post updated") | errors(POST_NOT_FOUND)
 )
-@cache("{username}_post_cache", resource_id_name="id", pattern_to_invalidate_extra=["{username}_posts:*"])
-async def patch_post(username: PathUsername, user: SelfUser, id: PathId, values: PostUpdate, db: Db) -> Message:
+@cache("{user.username}_post_cache", resource_id_name="id", pattern_to_invalidate_extra=["{user.username}_posts:*"])
+async def patch_post(user: SelfUser, id: PathId, values: PostUpdate, db: Db) -> Message:
     """For the author only. Fields that are left out keep their values."""
     await crud_posts.change(db, values, id=id, created_by_user_id=user.id)
     return Message(message="Post updated")
@@ -55,8 +55,8 @@ async def patch_post(username: PathUsername, user: SelfUser, id: PathId, values:
 @router.delete(
     "/{username}/post/{id}", summary="Delete a post", responses=message("Post deleted") | errors(POST_NOT_FOUND)
 )
-@cache("{username}_post_cache", resource_id_name="id", pattern_to_invalidate_extra=["{username}_posts:*"])
-async def erase_post(username: PathUsername, user: SelfUser, id: PathId, db: Db) -> Message:
+@cache("{user.username}_post_cache", resource_id_name="id", pattern_to_invalidate_extra=["{user.username}_posts:*"])
+async def erase_post(user: SelfUser, id: PathId, db: Db) -> Message:
     """For the author only."""
     await crud_posts.soft_delete(db, id=id, created_by_user_id=user.id)
     return Message(message="Post deleted")
@@ -66,9 +66,10 @@ async def erase_post(username: PathUsername, user: SelfUser, id: PathId, db: Db)
     "/{username}/db_post/{id}",
     summary="Delete a post permanently",
     responses=message("Post deleted from the database") | errors(NO_SUCH_POST),
+    dependencies=[SUPERUSERS_ONLY],
 )
-@cache("{username}_post_cache", resource_id_name="id", pattern_to_invalidate_extra=["{username}_posts:*"])
-async def erase_db_post(username: PathUsername, superuser: Superuser, user: PathUser, id: PathId, db: Db) -> Message:
+@cache("{user.username}_post_cache", resource_id_name="id", pattern_to_invalidate_extra=["{user.username}_posts:*"])
+async def erase_db_post(user: PathUser, id: PathId, db: Db) -> Message:
     """For superusers."""
     await crud_posts.hard_delete(db, id=id, created_by_user_id=user.id)
     return Message(message="Post deleted from the database")

@@ -2,7 +2,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from app.api.dependencies import Db, PathId, PathTier, PathTierName, Superuser
+from app.api.dependencies import SUPERUSERS_ONLY, Db, PathId, PathTier, PathTierName
 from app.api.paginated import CursorListResponse, PageWindow, PaginatedListResponse, list_response
 from app.api.rate_limiting import warn_of_unknown_path
 from app.api.responses import RATE_LIMIT_NOT_FOUND, TIER_NOT_FOUND, errors, message, unprocessable
@@ -16,10 +16,14 @@ NAME_TAKEN = unprocessable("Rate Limit Name not available", "Another rate limit 
 PATH_TAKEN = unprocessable("The tier has a Rate Limit for this path", "The tier has a rate limit for this path.")
 
 
-@router.post("/rate_limit", status_code=201, summary="Create a rate limit", responses=errors(NAME_TAKEN, PATH_TAKEN))
-async def write_rate_limit(
-    request: Request, superuser: Superuser, tier: PathTier, values: RateLimitCreate, db: Db
-) -> RateLimitRead:
+@router.post(
+    "/rate_limit",
+    status_code=201,
+    summary="Create a rate limit",
+    responses=errors(NAME_TAKEN, PATH_TAKEN),
+    dependencies=[SUPERUSERS_ONLY],
+)
+async def write_rate_limit(request: Request, tier: PathTier, values: RateLimitCreate, db: Db) -> RateLimitRead:
     """For superusers. It applies at once, and counts earlier requests."""
     rule = RateLimitCreateInternal(**values.model_dump(exclude_unset=True), tier_id=tier.id)
     stored = await crud_rate_limits.add(db, rule, RateLimitRead)
@@ -46,10 +50,9 @@ async def read_rate_limit(tier_name: PathTierName, id: PathId, db: Db) -> RateLi
     "/rate_limit/{id}",
     summary="Change a rate limit",
     responses=message("Rate Limit updated") | errors(RATE_LIMIT_NOT_FOUND, NAME_TAKEN, PATH_TAKEN),
+    dependencies=[SUPERUSERS_ONLY],
 )
-async def patch_rate_limit(
-    request: Request, superuser: Superuser, tier: PathTier, id: PathId, values: RateLimitUpdate, db: Db
-) -> Message:
+async def patch_rate_limit(request: Request, tier: PathTier, id: PathId, values: RateLimitUpdate, db: Db) -> Message:
     """For superusers. It applies at once. Fields that are left out keep their values."""
     await crud_rate_limits.change(db, values, id=id, tier_id=tier.id)
     if values.path:
@@ -61,8 +64,9 @@ async def patch_rate_limit(
     "/rate_limit/{id}",
     summary="Delete a rate limit",
     responses=message("Rate Limit deleted") | errors(RATE_LIMIT_NOT_FOUND),
+    dependencies=[SUPERUSERS_ONLY],
 )
-async def erase_rate_limit(superuser: Superuser, tier: PathTier, id: PathId, db: Db) -> Message:
+async def erase_rate_limit(tier: PathTier, id: PathId, db: Db) -> Message:
     """For superusers. The default limit applies to the path afterwards."""
     await crud_rate_limits.hard_delete(db, id=id, tier_id=tier.id)
     return Message(message="Rate Limit deleted")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request
 
-from app.api.dependencies import Crypt, OptionalUser, Superuser, TaskQueue, rate_limiter
+from app.api.dependencies import SUPERUSERS_ONLY, Crypt, OptionalUser, TaskQueue, rate_limiter
 from app.api.responses import TASK_NOT_FOUND, errors, raises, unprocessable
 from app.core.config import RedisQueueSettings
 from app.core.exceptions.http_exceptions import NotFoundException, UnprocessableEntityException
@@ -107,9 +107,8 @@ async def get_task(task: PathTask) -> TaskRead:
     return TaskRead.model_validate(task)
 
 
-@router.get("", summary="Read the queue", response_model=TaskOverview)
+@router.get("", summary="Read the queue", response_model=TaskOverview, dependencies=[SUPERUSERS_ONLY])
 async def get_tasks(
-    superuser: Superuser,
     queue: TaskQueue,
     settings: QueueSettings,
     page: Annotated[

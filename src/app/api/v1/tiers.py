@@ -2,7 +2,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
 
-from app.api.dependencies import Db, Superuser
+from app.api.dependencies import SUPERUSERS_ONLY, Db
 from app.api.owners import TIER
 from app.api.paginated import CursorListResponse, PageWindow, PaginatedListResponse, list_response
 from app.api.responses import TIER_NOT_FOUND, errors, message, unprocessable
@@ -17,8 +17,10 @@ TierNameInPath = Annotated[Text, Path(alias="name", description="The name of the
 TIER_NAME_TAKEN = unprocessable("Tier Name not available", "Another tier has this name.")
 
 
-@router.post("/tier", status_code=201, summary="Create a tier", responses=errors(TIER_NAME_TAKEN))
-async def write_tier(superuser: Superuser, values: TierCreate, db: Db) -> TierRead:
+@router.post(
+    "/tier", status_code=201, summary="Create a tier", responses=errors(TIER_NAME_TAKEN), dependencies=[SUPERUSERS_ONLY]
+)
+async def write_tier(values: TierCreate, db: Db) -> TierRead:
     """For superusers."""
     return await crud_tiers.add(db, TierCreateInternal(**values.model_dump()), TierRead)
 
@@ -39,16 +41,22 @@ async def read_tier(name: TierNameInPath, db: Db) -> TierRead:
     "/tier/{name}",
     summary="Rename a tier",
     responses=message("Tier updated") | errors(TIER_NOT_FOUND, TIER_NAME_TAKEN),
+    dependencies=[SUPERUSERS_ONLY],
 )
-async def patch_tier(superuser: Superuser, name: TierNameInPath, values: TierUpdate, db: Db) -> Message:
+async def patch_tier(name: TierNameInPath, values: TierUpdate, db: Db) -> Message:
     """For superusers."""
     await crud_tiers.change(db, values, name=name)
     return Message(message="Tier updated")
 
 
-@router.delete("/tier/{name}", summary="Delete a tier", responses=message("Tier deleted") | errors(TIER_NOT_FOUND))
+@router.delete(
+    "/tier/{name}",
+    summary="Delete a tier",
+    responses=message("Tier deleted") | errors(TIER_NOT_FOUND),
+    dependencies=[SUPERUSERS_ONLY],
+)
 @cache(changes=[TIER.named("name")])
-async def erase_tier(superuser: Superuser, name: TierNameInPath, db: Db) -> Message:
+async def erase_tier(name: TierNameInPath, db: Db) -> Message:
     """For superusers. The tier's rate limits are deleted too; its users have no tier afterwards."""
     await crud_tiers.hard_delete(db, name=name)
     return Message(message="Tier deleted")

@@ -4,12 +4,12 @@ from fastapi import APIRouter, Depends, Request
 
 from app.api.authentication import Hasher
 from app.api.dependencies import (
+    SUPERUSERS_ONLY,
     CurrentUser,
     Db,
     PathUser,
     PathUsername,
     SelfUser,
-    Superuser,
 )
 from app.api.owners import TIER, USER
 from app.api.paginated import CursorListResponse, PageWindow, PaginatedListResponse, list_response
@@ -78,8 +78,8 @@ async def write_user(request: Request, values: UserCreate, db: Db, hasher: Hashe
     summary="Change a user",
     responses=message("User updated") | errors(EMAIL_TAKEN, USERNAME_TAKEN),
 )
-@cache(changes=[USER.named("username"), USER.named("values.username")])
-async def patch_user(request: Request, username: PathUsername, user: SelfUser, values: UserUpdate, db: Db) -> Message:
+@cache(changes=[USER.named("user.username"), USER.named("values.username")])
+async def patch_user(request: Request, user: SelfUser, values: UserUpdate, db: Db) -> Message:
     """For the user only. Fields that are left out keep their values."""
     if values.username:
         refuse_reserved(request, values.username)
@@ -88,8 +88,8 @@ async def patch_user(request: Request, username: PathUsername, user: SelfUser, v
 
 
 @router.delete("/user/{username}", summary="Delete a user", responses=message("User deleted"))
-@cache(changes=[USER.named("username")])
-async def erase_user(username: PathUsername, user: SelfUser, db: Db) -> Message:
+@cache(changes=[USER.named("user.username")])
+async def erase_user(user: SelfUser, db: Db) -> Message:
     """For the user only. The tokens are revoked. Username and email stay taken."""
     await crud_users.soft_delete(db, id=user.id)
     return Message(message="User deleted")
@@ -99,18 +99,22 @@ async def erase_user(username: PathUsername, user: SelfUser, db: Db) -> Message:
     "/db_user/{username}",
     summary="Delete a user permanently",
     responses=message("User deleted from the database") | errors(NO_SUCH_USER),
+    dependencies=[SUPERUSERS_ONLY],
 )
 @cache(changes=[USER.named("username")])
-async def erase_db_user(username: PathUsername, superuser: Superuser, db: Db) -> Message:
+async def erase_db_user(username: PathUsername, db: Db) -> Message:
     """For superusers. The posts are deleted too. Username and email become available."""
     await crud_users.hard_delete(db, username=username)
     return Message(message="User deleted from the database")
 
 
 @router.get(
-    "/user/{username}/rate_limits", summary="Read a user with their rate limits", response_model=UserReadWithRateLimits
+    "/user/{username}/rate_limits",
+    summary="Read a user with their rate limits",
+    response_model=UserReadWithRateLimits,
+    dependencies=[SUPERUSERS_ONLY],
 )
-async def read_user_rate_limits(superuser: Superuser, user: PathUser, db: Db) -> UserReadWithRateLimits:
+async def read_user_rate_limits(user: PathUser, db: Db) -> UserReadWithRateLimits:
     """For superusers."""
     rules = await crud_rate_limits.read_all_of_tier(db, user.tier_id) if user.tier_id else []
     public = UserRead.model_validate(user)
@@ -127,15 +131,10 @@ async def read_user_tier(username: PathUsername, db: Db) -> UserReadWithTier | N
     "/user/{username}/tier",
     summary="Move a user to a tier",
     responses=message("User User Userson Tier updated") | errors(TIER_NOT_FOUND),
+    dependencies=[SUPERUSERS_ONLY],
 )
-@cache("user", resource_id_name="username", pattern_to_invalidate_extra=["users:*"])
-async def patch_user_tier(
-    username: PathUsername,
-    superuser: Superuser,
-    user: PathUser,
-    values: UserTierUpdate,
-    db: Db,
-) -> Message:
+@cache("user", resource_id_name="user.username", pattern_to_invalidate_extra=["users:*"])
+async def patch_user_tier(user: PathUser, values: UserTierUpdate, db: Db) -> Message:
     """For superusers. The rate limits of the new tier apply at once."""
     await crud_users.change(db, values, id=user.id)
     return Message(message=f"User {user.name} Tier updated")
