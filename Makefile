@@ -5,6 +5,7 @@ HOST = 127.0.0.1
 PORT = 8000
 ARGS =
 ONLY =
+SCENARIO = S1
 ROUNDS = 5
 SECONDS = 5
 
@@ -13,7 +14,7 @@ POETRY := .tools/poetry/bin/python -m poetry --no-interaction
 SOURCES := src dev deploy tests gunicorn.conf.py $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test test-compose bench check chaos fuzz format clean python
+.PHONY: help run install test test-compose bench profile check chaos fuzz format clean python
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -35,6 +36,9 @@ test-compose: install ## The tests of docker-compose.yml, which need Docker
 
 bench: install ## The hot requests against a hand-written application (ONLY=S1,S4 ROUNDS=5 SECONDS=5)
 	$(PY) -m benchmarks.compare --only "$(ONLY)" --rounds $(ROUNDS) --seconds $(SECONDS)
+
+profile: install ## A flame graph of one of these requests (SCENARIO=S5 SECONDS=5)
+	$(PY) -m benchmarks.profile $(SCENARIO) --seconds $(SECONDS)
 
 check: install ## Format, lint, types, import directions, lock file, migrations
 	$(PY) -m ruff format --check $(SOURCES)

@@ -1,6 +1,7 @@
 """Measurements of what the code costs. Each is run from the root of the project with `.venv/bin/python -m`:
 
 benchmarks.compare             `make bench`: eight hot requests, the template against an application written by hand
+benchmarks.profile             `make profile SCENARIO=S5`: a flame graph of one of these requests
 benchmarks.cache_hit           a hit of the cache against the same endpoint without it
 benchmarks.cache_invalidation  dropping entries next to 0 and 1,000,000 unrelated ones
 benchmarks.rate_limit          what the limiter adds to a request, in GETs of Redis

@@ -1,10 +1,11 @@
-"""The comparison runs and refuses wrong responses; what it measures here means nothing."""
+"""The benchmarks run and refuse wrong responses; what they measure here means nothing."""
 
 import json
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -14,16 +15,28 @@ from tests.helper import API
 from tests.support.readme import ROOT
 
 
-@pytest.mark.alone
-def test_comparison_writes_table_json_and_plot(tmp_path: Path) -> None:
-    arguments = ["--only", "S2,S7", "--rounds", "1", "--seconds", "1", "--output", str(tmp_path)]
-    command = [sys.executable, "-m", "benchmarks.compare", *arguments]
+def run_benchmark(name: str, *arguments: str) -> str:
+    """What it prints."""
+    command = [sys.executable, "-m", f"benchmarks.{name}", *arguments]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+@pytest.mark.alone
+def test_comparison_writes_table_json_and_plot(tmp_path: Path) -> None:
+    output = run_benchmark("compare", "--only=S2,S7", "--rounds=1", "--seconds=1", f"--output={tmp_path}")
     scenarios = json.loads((tmp_path / "compare.json").read_text())["scenarios"]
     assert list(scenarios) == ["S2", "S7"]
-    assert all(f"| {name} " in result.stdout for name in scenarios)
+    assert all(f"| {name} " in output for name in scenarios)
     assert (tmp_path / "compare.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_profile_draws_the_functions_of_the_application(tmp_path: Path) -> None:
+    output = run_benchmark("profile", "S5", "--seconds=1", f"--output={tmp_path}")
+    assert "S5 user/me" in output
+    titles = ET.parse(tmp_path / "profile-S5.svg").iter("{http://www.w3.org/2000/svg}title")
+    assert any("(app/" in (title.text or "") for title in titles)
 
 
 @pytest.mark.parametrize("generator", ["wrk", "Python"])

@@ -1,7 +1,7 @@
 """The measuring itself: rounds in which the two applications take turns, so that other work falls on both."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 
 import httpx
@@ -10,7 +10,7 @@ from redis import Redis
 from benchmarks.compare.cores import cpu_seconds
 from benchmarks.compare.load import Outcome, Plan, WrongResponseError, run_load
 from benchmarks.compare.scenarios import Scenario
-from benchmarks.compare.stage import Application, Stage
+from benchmarks.compare.stage import Application, Servers, Stage
 
 CONNECTIONS = 32
 WARM_UP_SECONDS = 1.0
@@ -76,19 +76,25 @@ def compare(
         yield comparison
 
 
-def _measure(stage: Stage, application: Application, scenario: Scenario, seconds: float, series: Series) -> None:
-    requests = scenario.requests(application.port, stage.token)
-    with Redis(stage.valkey.host, stage.valkey.port, application.redis_db) as redis:
+def warmed_up(servers: Servers, application: Application, scenario: Scenario, token: str) -> Plan:
+    """Empties the application's part of Valkey, fills its cache and its pools; returns the plan of the warm-up."""
+    with Redis(servers.valkey.host, servers.valkey.port, application.redis_db) as redis:
         redis.flushdb()
-    _prime(application, scenario, stage.token)
+    _prime(application, scenario, token)
+    requests = scenario.requests(application.port, token)
     plan = Plan(application.port, requests, scenario.status, scenario.is_cached, CONNECTIONS, WARM_UP_SECONDS)
+    run_load(plan)
+    return plan
+
+
+def _measure(stage: Stage, application: Application, scenario: Scenario, seconds: float, series: Series) -> None:
     try:
-        run_load(plan)
+        plan = warmed_up(stage.servers, application, scenario, stage.token)
         before = cpu_seconds(application.pid)
-        outcome = run_load(Plan(plan.port, requests, plan.status, plan.is_cached, CONNECTIONS, seconds))
+        outcome = run_load(replace(plan, seconds=seconds))
         after = cpu_seconds(application.pid)
     except WrongResponseError as error:
-        log = stage.log.read_text(errors="replace")[-2000:]
+        log = stage.servers.log.read_text(errors="replace")[-2000:]
         raise WrongResponseError(f"{scenario.name}, {application.name}: {error}\n{log}") from error
     series.outcomes.append(outcome)
     if before is not None and after is not None:

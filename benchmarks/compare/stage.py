@@ -4,7 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,11 +41,22 @@ INSERT INTO post (created_by_user_id, title, text, media_url, uuid, is_deleted)
 
 
 @dataclass(frozen=True, slots=True)
+class Servers:
+    """PostgreSQL with the rows in the databases `ours` and `bare`, Valkey, and what the applications are told."""
+
+    postgres: PostgresServer
+    valkey: ValkeyServer
+    variables: Mapping[str, str]
+    cores: Cores
+    log: Path
+    """What the applications print; it goes with the servers' folder."""
+
+
+@dataclass(frozen=True, slots=True)
 class Application:
-    """One of the two; `redis_db` is its own number in Valkey."""
+    """A running web server; `redis_db` is its own number in Valkey."""
 
     name: str
-    target: str
     port: int
     redis_db: int
     pid: int
@@ -53,15 +64,12 @@ class Application:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Everything is running."""
+    """Everything is running; the token is good for both applications."""
 
-    postgres: PostgresServer
-    valkey: ValkeyServer
+    servers: Servers
     bare: Application
     ours: Application
     token: str
-    log: Path
-    """What both applications print; it goes with the servers' folder."""
 
 
 def environment(postgres: PostgresServer, valkey: ValkeyServer) -> dict[str, str]:
@@ -107,39 +115,64 @@ def _fill(postgres: PostgresServer, variables: Mapping[str, str]) -> None:
     asyncio.run(_execute(postgres, "postgres", "CREATE DATABASE bare TEMPLATE ours"))
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where and how an application is started."""
+@contextmanager
+def open_servers(cores: Cores) -> Iterator[Servers]:
+    """Starts PostgreSQL and Valkey away from the web server's core, and stores the rows."""
+    with ExitStack() as stack:
+        folder = stack.enter_context(temporary_folder())
+        server = PostgresServer(folder / "postgres", password=uuid4().hex, options=POSTGRES_FAST)
+        postgres = stack.enter_context(server)
+        valkey = stack.enter_context(ValkeyServer(folder / "valkey"))
+        for pid in (os.getpid(), postgres.pid, valkey.pid):
+            pin(pid, cores.others)
+        variables = environment(postgres, valkey)
+        _fill(postgres, variables)
+        yield Servers(postgres, valkey, variables, cores, folder / "applications.log")
 
-    variables: Mapping[str, str]
-    cores: Cores
-    log: Path
+
+@contextmanager
+def run_bare(servers: Servers) -> Iterator[Application]:
+    with _run(servers, "bare", ["uvicorn", "benchmarks.compare.bare.app:app"], redis_db=1) as application:
+        yield application
 
 
-def _start(stack: ExitStack, name: str, target: str, redis_db: int, place: _Place) -> Application:
+@contextmanager
+def run_ours(servers: Servers, module: str = "uvicorn") -> Iterator[Application]:
+    """`module` takes uvicorn's arguments."""
+    with _run(servers, "ours", [module, "src.app.main:app"], redis_db=0) as application:
+        yield application
+
+
+@contextmanager
+def _run(servers: Servers, name: str, arguments: Sequence[str], redis_db: int) -> Iterator[Application]:
     port = free_port()
-    command = [sys.executable, "-m", "uvicorn", target, "--port", str(port), "--log-level", "warning"]
-    command += ["--no-access-log"]
-    with place.log.open("ab") as log:
-        process = subprocess.Popen(command, cwd=ROOT, env=place.variables, stdout=log, stderr=subprocess.STDOUT)
-    stack.callback(process.wait, 20)
-    stack.callback(process.terminate)
-    pin(process.pid, place.cores.server)
+    command = [sys.executable, "-m", *arguments, "--port", str(port), "--log-level", "warning", "--no-access-log"]
+    with servers.log.open("ab") as log:
+        process = subprocess.Popen(command, cwd=ROOT, env=servers.variables, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        pin(process.pid, servers.cores.server)
+        _wait_for(process, port, servers.log)
+        yield Application(name, port, redis_db, process.pid)
+    finally:
+        process.terminate()
+        process.wait(20)
 
+
+def _wait_for(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
     def responds() -> bool:
         if process.poll() is not None:
-            raise ServiceError(f"{target} ended with status {process.returncode}.\n{place.log.read_text()}")
+            raise ServiceError(f"{process.args!r} ended with status {process.returncode}.\n{log.read_text()}")
         try:
             return httpx.get(f"http://127.0.0.1:{port}/api/v1/user/{USERNAME}").is_success
         except httpx.TransportError:
             return False
 
     if not wait_until(responds, START_SECONDS):
-        raise ServiceError(f"{target} does not respond within {START_SECONDS} s.")
-    return Application(name, target, port, redis_db, process.pid)
+        raise ServiceError(f"{process.args!r} does not respond within {START_SECONDS} s.")
 
 
-def _log_in(ours: Application) -> str:
+def log_in(ours: Application) -> str:
+    """An access token."""
     form = {"username": USERNAME, "password": PASSWORD}
     response = httpx.post(f"http://127.0.0.1:{ours.port}/api/v1/login", data=form).raise_for_status()
     token: str = response.json()["access_token"]
@@ -148,16 +181,6 @@ def _log_in(ours: Application) -> str:
 
 @contextmanager
 def open_stage(cores: Cores) -> Iterator[Stage]:
-    """Starts servers and applications, and stops them at the end."""
-    with ExitStack() as stack:
-        folder = stack.enter_context(temporary_folder())
-        server = PostgresServer(folder / "postgres", password=uuid4().hex, options=POSTGRES_FAST)
-        postgres = stack.enter_context(server)
-        valkey = stack.enter_context(ValkeyServer(folder / "valkey"))
-        for pid in (os.getpid(), postgres.pid, valkey.pid):
-            pin(pid, cores.others)
-        place = _Place(environment(postgres, valkey), cores, folder / "applications.log")
-        _fill(postgres, place.variables)
-        bare = _start(stack, "bare", "benchmarks.compare.bare.app:app", 1, place)
-        ours = _start(stack, "ours", "src.app.main:app", 0, place)
-        yield Stage(postgres, valkey, bare, ours, _log_in(ours), place.log)
+    """Starts servers and both applications, and stops them at the end."""
+    with open_servers(cores) as servers, run_bare(servers) as bare, run_ours(servers) as ours:
+        yield Stage(servers, bare, ours, log_in(ours))
