@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import Response
 
 from app.api import router
 from app.core.config import EnvironmentOption
@@ -82,6 +83,67 @@ async def test_no_origin_is_allowed_unless_it_is_named(services: Services, rows:
                 headers={"Origin": origin, "Access-Control-Request-Method": "GET"},
             )
             assert (preflight.headers.get("Access-Control-Allow-Origin") == origin) == allowed
+
+
+ORIGIN = "https://app.example.com"
+
+
+async def test_preflight_allows_what_the_api_understands(services: Services, rows: Rows) -> None:
+    async with site(services, CORS_ORIGINS=(ORIGIN,)) as client:
+        asked = {
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "idempotency-key,authorization",
+        }
+        preflight = await client.options(f"{API}/tasks/task", headers={"Origin": ORIGIN, **asked})
+        assert preflight.status_code == 200
+        assert "Idempotency-Key" in preflight.headers["Access-Control-Allow-Headers"]
+
+        response = await client.post(f"{API}/tasks/task?message=x", headers={"Origin": ORIGIN})
+        exposed = response.headers["Access-Control-Expose-Headers"].split(", ")
+        assert {"RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After"} <= set(exposed)
+        assert response.headers["RateLimit-Limit"]
+
+
+async def test_pages_of_allowed_origins_may_read_304_and_500(services: Services, rows: Rows) -> None:
+    async with site(services, CORS_ORIGINS=(ORIGIN,)) as client:
+        etag = (await client.get(f"{API}/users")).headers["ETag"]
+        for path, status in ((f"{API}/users", 304), ("/broken", 500), ("/nowhere", 404)):
+            response = await client.get(path, headers={"Origin": ORIGIN, "If-None-Match": etag})
+            assert response.status_code == status
+            assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
+            assert {"Origin", "Authorization"} == set(response.headers["Vary"].split(", "))
+            assert response.headers["X-Request-ID"]
+            assert response.headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_refusals_of_hosts_and_origins_have_the_headers_too(services: Services, rows: Rows) -> None:
+    async with site(services, CORS_ORIGINS=(ORIGIN,), ALLOWED_HOSTS=("testserver",)) as client:
+        asked = {"Origin": "https://evil.example.com", "Access-Control-Request-Method": "GET"}
+        refused_origin = await client.options(f"{API}/users", headers=asked)
+        refused_host = await client.get(f"{API}/users", headers={"Host": "evil.example.com"})
+        for response in (refused_origin, refused_host):
+            assert response.status_code == 400
+            assert response.headers["Cache-Control"] == "no-store"
+            assert response.headers["X-Request-ID"]
+            assert response.headers["X-Frame-Options"] == "DENY"
+
+
+async def test_routes_headers_win_over_the_layers(services: Services, rows: Rows) -> None:
+    app = create_application(router=router, settings=services.settings(), create_tables_on_start=False)
+
+    @app.get("/own")
+    async def own(response: Response) -> str:
+        response.headers["X-Frame-Options"] = "SAMEORIGIN"
+        response.headers["X-Request-ID"] = "its own"
+        response.headers["Vary"] = "Accept"
+        return "own"
+
+    async with running(app) as client:
+        response = await client.get("/own", headers={"X-Request-ID": "abc"})
+    assert response.headers.get_list("X-Frame-Options") == ["SAMEORIGIN"]
+    assert response.headers.get_list("X-Request-ID") == ["abc"]
+    assert response.headers["Vary"] == "Accept, Authorization"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
 async def test_other_hosts_are_refused_where_hosts_are_named(services: Services, rows: Rows) -> None:

@@ -4,9 +4,11 @@ import gc
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any, Protocol
 
 from fastapi import APIRouter, FastAPI
+from starlette.middleware import Middleware
 from starlette.types import ASGIApp
 
 from app.api.docs import Application, install_docs
@@ -18,19 +20,22 @@ from app.core.config import (
     AppSettings,
     ClientSideCacheSettings,
     CryptSettings,
+    EnvironmentOption,
+    EnvironmentSettings,
     PostgresSettings,
-    RedisRateLimiterSettings,
 )
 from app.core.db.migrate import apply_migrations
 from app.core.logger import configure_logging
 from app.core.resources import open_resources
 from app.core.settings_base import SettingsBase
-from app.middleware.body_limit_middleware import BodyLimitMiddleware
-from app.middleware.client_cache_middleware import ClientCacheMiddleware
-from app.middleware.protection import protect
-from app.middleware.rate_limit_headers import RateLimitHeadersMiddleware
+from app.middleware.allowed_hosts import AllowedHostsMiddleware
+from app.middleware.allowed_origins import AllowedOriginsMiddleware
+from app.middleware.body_limit import BodyLimit
+from app.middleware.client_cache import ClientCache
+from app.middleware.exchange import ExchangeMiddleware
+from app.middleware.security_headers import SecurityHeaders
 from app.middleware.trusted_proxies import TrustedProxiesMiddleware
-from app.middleware.unexpected_error_middleware import UnexpectedErrorMiddleware
+from app.middleware.unexpected_error import send_internal_server_error
 
 logger = logging.getLogger(__name__)
 
@@ -92,26 +97,42 @@ def _metadata(settings: AppSettings) -> dict[str, Any]:
     }
 
 
-class _Application(Application):
-    """Knows the client before anything else runs; FastAPI's own outermost layers would hide the connection."""
+_OUTERMOST: tuple[object, ...] = (TrustedProxiesMiddleware,)
 
-    trusted_proxies: tuple[str, ...] | None = None
+
+class _Application(Application):
+    """FastAPI with `TrustedProxiesMiddleware` outside of everything; inner layers may hide the connection from it."""
 
     def build_middleware_stack(self) -> ASGIApp:
+        outermost = [layer for layer in self.user_middleware if layer.cls in _OUTERMOST]
+        self.user_middleware = [layer for layer in self.user_middleware if layer not in outermost]
         stack = super().build_middleware_stack()
-        return stack if self.trusted_proxies is None else TrustedProxiesMiddleware(stack, self.trusted_proxies)
+        for layer in outermost:
+            stack = layer.cls(stack, *layer.args, **layer.kwargs)
+        return stack
 
 
-def _add_middleware(app: FastAPI, settings: SettingsBase) -> None:
-    """From the inside out."""
-    app.add_middleware(UnexpectedErrorMiddleware)
-    if isinstance(settings, AppSettings):
-        app.add_middleware(BodyLimitMiddleware, max_bytes=settings.MAX_REQUEST_BODY_BYTES)
-    if isinstance(settings, ClientSideCacheSettings):
-        app.add_middleware(ClientCacheMiddleware, max_age=settings.CLIENT_CACHE_MAX_AGE)
-    if isinstance(settings, RedisRateLimiterSettings):
-        app.add_middleware(RateLimitHeadersMiddleware)
-    protect(app, settings)
+def _middleware(settings: SettingsBase) -> list[Middleware]:
+    """Outermost first; a part or layer whose settings are left out is None."""
+    app = settings if isinstance(settings, AppSettings) else None
+    origins = partial(AllowedOriginsMiddleware, origins=app.CORS_ORIGINS) if app and app.CORS_ORIGINS else None
+    is_public = isinstance(settings, EnvironmentSettings) and settings.ENVIRONMENT is not EnvironmentOption.LOCAL
+    layers = [
+        Middleware(TrustedProxiesMiddleware, trusted=app.TRUSTED_PROXIES) if app else None,
+        Middleware(
+            ExchangeMiddleware,
+            security_headers=SecurityHeaders(hsts=is_public),
+            client_cache=(
+                ClientCache(settings.CLIENT_CACHE_MAX_AGE) if isinstance(settings, ClientSideCacheSettings) else None
+            ),
+            body_limit=BodyLimit(app.MAX_REQUEST_BODY_BYTES) if app else None,
+            # Without them a browser would hide the error from a page of an allowed origin.
+            on_error=origins(send_internal_server_error) if origins else send_internal_server_error,
+        ),
+        Middleware(AllowedHostsMiddleware, hosts=app.ALLOWED_HOSTS) if app and "*" not in app.ALLOWED_HOSTS else None,
+        Middleware(origins) if origins else None,
+    ]
+    return [layer for layer in layers if layer]
 
 
 def create_application(
@@ -130,7 +151,6 @@ def create_application(
     """
     metadata = _metadata(settings) if isinstance(settings, AppSettings) else {}
     app = _Application(**{"lifespan": _lifespan(settings, create_tables_on_start, lifespan), **metadata, **kwargs})
-    app.trusted_proxies = settings.TRUSTED_PROXIES if isinstance(settings, AppSettings) else None
     app.include_router(router)
     install_index(app.router)
     check_cached_routes(app.routes)
@@ -138,5 +158,6 @@ def create_application(
     app.state.reserved_usernames = reserved_names(app.routes)
     install_docs(app, settings)
     install_error_handlers(app)
-    _add_middleware(app, settings)
+    for layer in reversed(_middleware(settings)):
+        app.add_middleware(layer.cls, *layer.args, **layer.kwargs)
     return app

@@ -1,12 +1,14 @@
-"""Finds the client behind the proxies that are known, and believes nobody else's headers."""
+"""Finds the client behind the trusted proxies; the headers of other peers are ignored."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 LOOPBACK = IPv4Address("127.0.0.1")
+MAX_REMEMBERED_PEERS = 1024
 
 Address = IPv4Address | IPv6Address
 Peer = tuple[str, int]
@@ -15,7 +17,7 @@ Peer = tuple[str, int]
 def parse_address(text: str) -> Address | None:
     """An entry of `X-Forwarded-For`: an address, perhaps with a port (`[::1]:80`); None for anything else.
 
-    An IPv4 address in IPv6 clothes (`::ffff:192.0.2.1`) is the IPv4 address.
+    An IPv4-mapped IPv6 address (`::ffff:192.0.2.1`) is the IPv4 address.
     """
     text = text.strip()
     if text.startswith("["):
@@ -32,8 +34,8 @@ def parse_address(text: str) -> Address | None:
 def _undo_server_rewrite(scope: Scope, receive: Receive) -> None:
     """Puts the peer of the connection back.
 
-    Uvicorn believes `X-Forwarded-…` itself, from whom `--forwarded-allow-ips` says (127.0.0.1 by default), and then the
-    scope no longer tells who connected. Its connection does. Other servers leave the scope alone.
+    Uvicorn itself applies `X-Forwarded-…` from the peers in `--forwarded-allow-ips` (127.0.0.1 by default): then only
+    the connection still has the peer's address. Other servers do not change the scope.
     """
     transport = getattr(getattr(receive, "__self__", None), "transport", None)
     if transport is None:
@@ -48,28 +50,33 @@ class TrustedProxiesMiddleware:
     """Puts the client's address and scheme in place of the proxy's, if the peer is a trusted proxy.
 
     Each proxy appends the address of its own peer to `X-Forwarded-For`. So the list is read from the right, and the
-    first address that is no trusted proxy is the client: what stands left of it is the client's own claim.
+    first address that is not a trusted proxy is the client's: the entries left of it are only the client's claim.
     It is the outermost layer, because one that wraps `receive` would hide the connection from it.
     """
 
     def __init__(self, app: ASGIApp, trusted: Iterable[str]) -> None:
         self.app = app
         self._networks = tuple(ip_network(network, strict=False) for network in trusted)
+        self._is_trusted_peer = lru_cache(MAX_REMEMBERED_PEERS)(self._check_peer)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in ("http", "websocket"):
             _undo_server_rewrite(scope, receive)
             # A peer without an address is at the other end of a Unix socket: on this machine.
             client: Peer | None = scope.get("client")
-            peer = parse_address(client[0]) if client and client[0] else LOOPBACK
-            if peer is not None and self._trusts(peer):
-                self._believe(scope, Headers(scope=scope))
+            is_forwarded = any(name.startswith(b"x-forwarded-") for name, _ in scope["headers"])
+            if is_forwarded and self._is_trusted_peer(client[0] if client else ""):
+                self._apply(scope, Headers(scope=scope))
         await self.app(scope, receive, send)
+
+    def _check_peer(self, host: str) -> bool:
+        peer = parse_address(host) if host else LOOPBACK
+        return peer is not None and self._trusts(peer)
 
     def _trusts(self, address: Address) -> bool:
         return any(address in network for network in self._networks)
 
-    def _believe(self, scope: Scope, headers: Headers) -> None:
+    def _apply(self, scope: Scope, headers: Headers) -> None:
         if client := self._client(",".join(headers.getlist("x-forwarded-for"))):
             scope["client"] = (str(client), 0)
         scheme = ",".join(headers.getlist("x-forwarded-proto")).rpartition(",")[2].strip().lower()

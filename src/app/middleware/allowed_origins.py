@@ -8,8 +8,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-REQUEST_HEADERS = ("Authorization", "Content-Type", "If-None-Match", "X-Request-ID")
-ANSWER_HEADERS = (
+REQUEST_HEADERS = ("Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", "X-Request-ID")
+RESPONSE_HEADERS = (
     "ETag",
     "RateLimit-Limit",
     "RateLimit-Remaining",
@@ -23,7 +23,7 @@ ANSWER_HEADERS = (
 class AllowedOriginsMiddleware(CORSMiddleware):
     """Starlette's, with what this API sends and understands; a refusal has the shape of every other error.
 
-    Named origins may send the refresh cookie; `*` may not, because it is everybody.
+    Named origins may send the refresh cookie; `*` may not, because it is every site.
     """
 
     def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
@@ -33,12 +33,12 @@ class AllowedOriginsMiddleware(CORSMiddleware):
             allow_methods=METHODS,
             allow_headers=REQUEST_HEADERS,
             allow_credentials="*" not in origins,
-            expose_headers=ANSWER_HEADERS,
+            expose_headers=RESPONSE_HEADERS,
         )
 
     def preflight_response(self, request_headers: Headers) -> Response:
-        answer = super().preflight_response(request_headers)
-        if answer.status_code < 400:
-            return answer
-        kept = {name: value for name, value in answer.headers.items() if not name.startswith("content-")}
-        return JSONResponse({"detail": bytes(answer.body).decode()}, answer.status_code, kept)
+        response = super().preflight_response(request_headers)
+        if response.status_code < 400:
+            return response
+        kept = {name: value for name, value in response.headers.items() if not name.startswith("content-")}
+        return JSONResponse({"detail": bytes(response.body).decode()}, response.status_code, kept)

@@ -1,4 +1,4 @@
-"""Which names of this server a request may use, so that a forged `Host` reaches nothing."""
+"""The host names that a request may use; one with another `Host` is refused."""
 
 from collections.abc import Sequence
 
