@@ -72,8 +72,11 @@ def _shown(text: str) -> str:
 
 
 def shown_problems(problems: Sequence[Any]) -> list[dict[str, Any]]:
-    """FastAPI's list without the input, which may be large, secret or not even text, and with a bounded length."""
-    return [
+    """FastAPI's list without the input, which may be large, secret or not even text, and with a bounded length.
+
+    A value that an endpoint and its dependency both take is in FastAPI's list twice, and here once.
+    """
+    shown = [
         {
             "type": problem["type"],
             "loc": [_shown(part) if isinstance(part, str) else part for part in problem["loc"]],
@@ -81,6 +84,7 @@ def shown_problems(problems: Sequence[Any]) -> list[dict[str, Any]]:
         }
         for problem in problems[:MAX_SHOWN_PROBLEMS]
     ]
+    return [problem for index, problem in enumerate(shown) if problem not in shown[:index]]
 
 
 async def answer_invalid_request(request: Request, error: RequestValidationError) -> JSONResponse:

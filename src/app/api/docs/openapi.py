@@ -18,6 +18,7 @@ _REFERENCE = "#/components/schemas/{model}"
 _JSON = "application/json"
 _OF_FASTAPI = "Successful Response"
 INVALID_BODY = ErrorCase(HTTPStatus.BAD_REQUEST, "There was an error parsing the body", "The body cannot be decoded.")
+INVALID_FORM = ErrorCase(HTTPStatus.BAD_REQUEST, "Missing boundary in multipart.", "The form cannot be decoded.")
 LARGE_BODY = ErrorCase(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Content Too Large", "The body is too large.")
 SERVICE_UNAVAILABLE = unavailable("Service unavailable, try again.", "The database or Redis is unavailable.")
 _RETRY_AFTER = {"description": "Seconds to wait before the next request.", "schema": {"type": "integer"}, "example": 1}
@@ -50,7 +51,8 @@ def _add_errors(operation: Document, dependants: Sequence[Dependant]) -> None:
     responses = operation["responses"]
     cases = [case for dependant in dependants for case in raised_by(dependant.call)]
     if "requestBody" in operation:
-        cases += [INVALID_BODY, LARGE_BODY]
+        is_json = _JSON in operation["requestBody"]["content"]
+        cases += [INVALID_BODY if is_json else INVALID_FORM, LARGE_BODY]
     if len(dependants) > 1:
         cases.append(SERVICE_UNAVAILABLE)
     for case in cases:
