@@ -144,10 +144,8 @@ async def world(client: httpx.AsyncClient, rows: Rows) -> World:
     }
     claims = decode_token(dead.refresh_token, TokenType.REFRESH, rows.settings)
     assert claims is not None
-    async with rows.database.sessions() as db:
-        await crud_users.soft_delete(db, id=deleted.user.id)
-        await crud_token_blacklist.end_family(db, claims.family, rows.settings)
-        await db.commit()
+    await crud_users.soft_delete(rows.database, id=deleted.user.id)
+    await crud_token_blacklist.end_families(rows.database, {claims.family}, rows.settings)
     return World(accounts, PATH_VALUES | {"task_id": task.json()["id"]})
 
 

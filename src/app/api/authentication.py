@@ -14,6 +14,7 @@ from app.core.exceptions.http_exceptions import RateLimitException, ServiceUnava
 from app.core.limits.lockout import LockedOutError, LockoutBusyError
 from app.core.passwords import ClientLeftError, PasswordHasher, QueueFullError
 from app.crud.crud_users import Credentials, crud_users
+from app.schemas.user import normalized_identifier
 
 RETRY_AFTER_SECONDS = 2
 TOO_MANY_WAIT = unavailable(
@@ -72,7 +73,7 @@ class PasswordCheck:
     async def credentials(self, database: Database, identifier: str, password: str) -> Credentials | None:
         """The user with this username or email, if the password is right; a missing user costs as much work."""
         found = await crud_users.read_credentials(database, identifier)
-        account = str(found.user.uuid) if found else identifier.lower()
+        account = str(found.user.uuid) if found else normalized_identifier(identifier)
         matches = await self.matches(account, password, found.hashed_password if found else None)
         return found if matches else None
 

@@ -1,6 +1,7 @@
 """Passwords and tokens: how they are made and checked, without knowing who stores or sends them."""
 
 import hashlib
+import hmac
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -65,14 +66,24 @@ def token_lifetime(token_type: TokenType, settings: CryptSettings) -> timedelta:
     return timedelta(days=settings.REFRESH_TOKEN_EXPIRE_DAYS)
 
 
-def create_token(subject: UUID, token_type: TokenType, family: str, settings: CryptSettings) -> str:
+def successor_jti(jti: str, settings: CryptSettings) -> str:
+    """The `jti` of the refresh token that follows on this one: the same for every use, and known to nobody else."""
+    family = jti.partition(".")[0]
+    return (
+        f"{family}.{hmac.digest(settings.SECRET_KEY.encode(), f'successor:{jti}'.encode(), hashlib.sha256).hex()[:32]}"
+    )
+
+
+def create_token(
+    subject: UUID, token_type: TokenType, family: str, settings: CryptSettings, jti: str | None = None
+) -> str:
     """A signed token (RFC 7519) for the user with this uuid, valid from now for its type's lifetime."""
     now = datetime.now(UTC)
     claims = {
         "sub": str(subject),
         "iat": now,
         "exp": now + token_lifetime(token_type, settings),
-        "jti": f"{family}.{secrets.token_hex(8)}",
+        "jti": jti or f"{family}.{secrets.token_hex(8)}",
         "token_type": token_type.value,
     }
     return jwt.encode(claims, settings.SECRET_KEY, algorithm=settings.ALGORITHM)

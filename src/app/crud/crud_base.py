@@ -1,30 +1,20 @@
 """FastCRUD with what endpoints need: one verb per change, visible rows only, an error where there is no such row."""
 
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any, Generic
 
 from fastcrud import FastCRUD, PolicyConfig
 from fastcrud.types import CreateSchemaType, ModelType, SelectSchemaType, UpdateSchemaType
 from pydantic import BaseModel
-from sqlalchemy.exc import NoResultFound
+from sqlalchemy import Executable
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.db.database import Database
 from app.core.exceptions.data_exceptions import RowNotFoundError
-from app.crud.helper import visible
+from app.crud import writes
+from app.crud.helper import ParentRow, visible
 
 _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-
-
-@asynccontextmanager
-async def _session(db: Database | AsyncSession) -> AsyncIterator[AsyncSession]:
-    if isinstance(db, AsyncSession):
-        yield db
-        return
-    async with db.sessions() as session:
-        yield session
 
 
 class CRUDBase(
@@ -33,10 +23,13 @@ class CRUDBase(
 ):
     """Data access for one model: `CRUDBase[Model, CreateInternal, Update, Read](Model)`.
 
-    `add`, `change`, `soft_delete` and `hard_delete` take the `Database`, or a session whose transaction they join and
-    commit unless `commit=False`. The filters are column names with values and select the row, ownership included; if
-    no row matches, `RowNotFoundError` is raised. Every method of FastCRUD works as well. Soft-deleted rows are not
-    visible to any of them, except to `hard_delete` and `db_delete`; `with_policy(None)` returns a copy that sees them.
+    `add`, `change`, `soft_delete` and `hard_delete` are one statement each. They take the `Database`, which commits it,
+    or a session whose transaction they join, and commit unless `commit=False`. The filters are column names with values
+    and select one row, ownership included; with a `parent` the row must belong to it, and a change of the parent at the
+    same moment comes before or after. If no row matches, `RowNotFoundError` is raised. Events of the ORM do not fire.
+
+    Every method of FastCRUD works as well, with a session. Soft-deleted rows are not visible to any of them, except to
+    `hard_delete` and `db_delete`; `with_policy(None)` returns a copy that sees them.
     """
 
     entity: str = ""
@@ -53,47 +46,88 @@ class CRUDBase(
         values: CreateSchemaType,
         schema: type[SelectSchemaType],
         *,
+        parent: ParentRow | None = None,
         commit: bool = True,
     ) -> SelectSchemaType:
-        """Inserts a row and returns it as the schema."""
-        async with _session(db) as session:
-            # Read back before the commit: after it another request may already have deleted the row.
-            row = await self.create(session, values, commit=False, schema_to_select=schema, return_as_model=True)
-            if commit:
-                await session.commit()
-            return row
+        """Inserts a row and returns it as the schema; a parent's id is set in the column that refers to it."""
+        reference = {parent.parent.reference.key: None} if parent else {}
+        # The model itself applies its defaults and validators.
+        given = writes.stored_values(self.model(**{**reference, **values.model_dump()}))
+        given = {name: value for name, value in given.items() if name not in reference}
+        target = self._target({}, parent)
+        statement = writes.insertion(target, tuple(given), schema)
+        row = await _run(db, statement, writes.parameters(given, {}, _of(parent)), commit)
+        if row is None:
+            raise RowNotFoundError(parent.parent.name if parent else self.entity)
+        return schema.model_validate(row, from_attributes=True)
 
     async def change(
-        self, db: Database | AsyncSession, values: BaseModel, *, commit: bool = True, **filters: Any
+        self,
+        db: Database | AsyncSession,
+        values: BaseModel,
+        *,
+        parent: ParentRow | None = None,
+        commit: bool = True,
+        **filters: Any,
     ) -> None:
         """Sets the given fields of a visible row; without any it changes nothing, `updated_at` included."""
         given = values.model_dump(exclude_unset=True)
-        async with _session(db) as session:
-            try:
-                if given:
-                    await self.update(session, given, commit=commit, **filters)
-                    return
-            except NoResultFound:
-                raise RowNotFoundError(self.entity) from None
-            if not await self.exists(session, **filters):
-                raise RowNotFoundError(self.entity)
+        statement = writes.change(self._target(filters, parent), tuple(given))
+        await self._write(db, statement, writes.parameters(given, filters, _of(parent)), parent, commit)
 
-    async def soft_delete(self, db: Database | AsyncSession, *, commit: bool = True, **filters: Any) -> None:
+    async def soft_delete(
+        self, db: Database | AsyncSession, *, parent: ParentRow | None = None, commit: bool = True, **filters: Any
+    ) -> None:
         """Marks a visible row as deleted; the row of a model without `PersistentDeletion` is deleted."""
-        async with _session(db) as session:
-            try:
-                await self.delete(session, commit=commit, **filters)
-            except NoResultFound:
-                raise RowNotFoundError(self.entity) from None
+        statement = writes.soft_deletion(self._target(filters, parent))
+        await self._write(db, statement, writes.parameters({}, filters, _of(parent)), parent, commit)
 
-    async def hard_delete(self, db: Database | AsyncSession, *, commit: bool = True, **filters: Any) -> None:
+    async def hard_delete(
+        self, db: Database | AsyncSession, *, parent: ParentRow | None = None, commit: bool = True, **filters: Any
+    ) -> None:
         """Deletes the row, soft-deleted or not."""
-        async with _session(db) as session:
-            try:
-                await self.db_delete(session, commit=commit, **filters)
-            except NoResultFound:
-                raise RowNotFoundError(self.entity) from None
+        statement = writes.hard_deletion(self._target(filters, parent))
+        await self._write(db, statement, writes.parameters({}, filters, _of(parent)), parent, commit)
+
+    async def exists(self, db: Database | AsyncSession, where: Any = None, **filters: Any) -> bool:
+        """Whether there is a visible row; with a session all filters of FastCRUD work, with the `Database` columns."""
+        if isinstance(db, AsyncSession):
+            return await super().exists(db, where=where, **filters)
+        statement = writes.lookup(self._target(filters, None))
+        return await db.fetch_one(statement, writes.parameters({}, filters, {})) is not None
 
     async def db_delete(self, db: AsyncSession, *args: Any, **options: Any) -> None:
         """FastCRUD's hard deletion, of soft-deleted rows too."""
         await FastCRUD.db_delete(self.with_policy(None), db, *args, **options)
+
+    def _target(self, filters: dict[str, Any], parent: ParentRow | None) -> writes.Target:
+        return writes.Target.of(self.model, filters, parent.parent if parent else None)
+
+    async def _write(
+        self,
+        db: Database | AsyncSession,
+        statement: Executable,
+        parameters: dict[str, Any],
+        parent: ParentRow | None,
+        commit: bool,
+    ) -> None:
+        row = await _run(db, statement, parameters, commit)
+        if parent and row is None:
+            raise RowNotFoundError(parent.parent.name)
+        if row is None or row.found is None:
+            raise RowNotFoundError(self.entity)
+
+
+def _of(parent: ParentRow | None) -> Any:
+    return parent.parameters if parent else {}
+
+
+async def _run(db: Database | AsyncSession, statement: Executable, parameters: dict[str, Any], commit: bool) -> Any:
+    """The first row that the statement returns."""
+    if isinstance(db, Database):
+        rows = await db.execute(statement, parameters)
+        return rows[0] if rows else None
+    row = (await db.execute(statement, parameters)).first()
+    if commit:
+        await db.commit()
+    return row

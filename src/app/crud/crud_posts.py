@@ -5,7 +5,8 @@ from sqlalchemy import and_, bindparam, select
 from app.core.db.database import Database
 from app.core.exceptions.data_exceptions import RowNotFoundError
 from app.crud.crud_base import CRUDBase
-from app.crud.helper import Listed, Listing, Parent, Window, columns, visible
+from app.crud.crud_users import StoredUser
+from app.crud.helper import Listed, Listing, Parent, ParentRow, Window, columns, visible
 from app.models.post import Post
 from app.models.user import User
 from app.schemas.post import PostCreateInternal, PostRead, PostUpdate
@@ -17,7 +18,19 @@ _BY_AUTHOR = (
     .outerjoin(Post, and_(Post.created_by_user_id == User.id, Post.id == bindparam("id"), visible(Post)))
     .where(User.username == bindparam("username"), visible(User))
 )
-_LISTING = Listing(Post, PostRead, parent=Parent(_AUTHOR, Post.created_by_user_id, "User"), newest_first=True)
+_BY_NAME = Parent(_AUTHOR, Post.created_by_user_id, "User")
+_BY_ID_AND_NAME = Parent(_AUTHOR.where(User.id == bindparam("author_id")), Post.created_by_user_id, "User")
+_LISTING = Listing(Post, PostRead, parent=_BY_NAME, newest_first=True)
+
+
+def of_author(username: str) -> ParentRow:
+    """For writes to the posts of whoever has this username."""
+    return ParentRow(_BY_NAME, {"username": username})
+
+
+def of_owner(user: StoredUser) -> ParentRow:
+    """For a user's writes to its own posts, as long as it still has the username that its request's path names."""
+    return ParentRow(_BY_ID_AND_NAME, {"username": user.username, "author_id": user.id})
 
 
 class CRUDPost(CRUDBase[Post, PostCreateInternal, PostUpdate, PostRead]):

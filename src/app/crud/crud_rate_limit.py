@@ -7,7 +7,7 @@ from sqlalchemy import and_, bindparam, select
 from app.core.db.database import Database
 from app.core.exceptions.data_exceptions import RowNotFoundError
 from app.crud.crud_base import CRUDBase
-from app.crud.helper import Listed, Listing, Parent, Window, columns
+from app.crud.helper import Listed, Listing, Parent, ParentRow, Window, columns
 from app.models.rate_limit import RateLimit
 from app.models.tier import Tier
 from app.schemas.rate_limit import RateLimitCreateInternal, RateLimitRead, RateLimitUpdate
@@ -27,7 +27,13 @@ _OF_TIER_ID = (
     select(*columns(RateLimit, RateLimitRead)).where(RateLimit.tier_id == bindparam("tier_id")).order_by(RateLimit.id)
 )
 _OF_TIER_ID_AND_PATHS = select(*RULE_COLUMNS).where(RateLimit.tier_id == bindparam("tier_id"), MATCHES_PATHS)
-_LISTING = Listing(RateLimit, RateLimitRead, parent=Parent(_TIER, RateLimit.tier_id, "Tier"))
+_BY_TIER_NAME = Parent(_TIER, RateLimit.tier_id, "Tier")
+_LISTING = Listing(RateLimit, RateLimitRead, parent=_BY_TIER_NAME)
+
+
+def of_tier(name: str) -> ParentRow:
+    """For writes to the rate limits of the tier with this name."""
+    return ParentRow(_BY_TIER_NAME, {"tier_name": name})
 
 
 @dataclass(frozen=True, slots=True)

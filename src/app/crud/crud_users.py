@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from sqlalchemy import and_, bindparam, exists, func, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.db.database import Database
 from app.core.db.statements import Row
@@ -17,7 +16,14 @@ from app.crud.helper import Listed, Listing, Window, columns, visible
 from app.models.rate_limit import RateLimit
 from app.models.tier import Tier
 from app.models.user import User
-from app.schemas.user import UserCreateInternal, UserRead, UserReadWithTier, UserUpdate
+from app.schemas.user import (
+    UserCreateInternal,
+    UserRead,
+    UserReadWithTier,
+    UserTierUpdate,
+    UserUpdate,
+    normalized_identifier,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,18 @@ _BY_SESSION_WITH_RULES = _BY_SESSION.add_columns(*RULE_COLUMNS).outerjoin(
     and_(RateLimit.tier_id == User.tier_id, MATCHES_PATHS),
 )
 _PASSWORD_HASH = select(User.hashed_password).where(User.id == bindparam("id"), visible(User))
+_REPLACE_PASSWORD_HASH = (
+    update(User)
+    .where(User.id == bindparam("of"), User.hashed_password == bindparam("old"), visible(User))
+    .values(hashed_password=bindparam("new"), updated_at=func.now())
+    .returning(User.id)
+)
+_JOIN_TIER = (
+    update(User)
+    .where(User.username == bindparam("of"), visible(User))
+    .values(tier_id=bindparam("new"), updated_at=func.now())
+    .returning(User.name)
+)
 _WITH_TIER = (
     select(*columns(User, UserRead), Tier.name.label("tier_name"), Tier.created_at.label("tier_created_at"))
     .outerjoin(Tier, User.tier_id == Tier.id)
@@ -87,12 +105,12 @@ class CRUDUser(CRUDBase[User, UserCreateInternal, UserUpdate, UserRead]):
         return await _LISTING.fetch(database, window)
 
     async def read_credentials(self, database: Database, identifier: str) -> Credentials | None:
-        """By username or email; emails are the same in any case."""
-        row = await database.fetch_one(_FOR_LOGIN, {"identifier": identifier.lower()})
+        """By username or email, in any spelling that registers as the same."""
+        row = await database.fetch_one(_FOR_LOGIN, {"identifier": normalized_identifier(identifier)})
         return Credentials(_stored(row), row.hashed_password) if row else None
 
     async def read_by_session(self, database: Database, claims: TokenClaims) -> StoredUser | None:
-        """The token's user; None if the session or the user is dead. One round trip."""
+        """The token's user; None if the session is revoked or the user deleted. One round trip."""
         row = await database.fetch_one(_BY_SESSION, {"uuid": claims.subject, "family": digest(claims.family)})
         return _stored(row) if row and claims.began_with(row.hashed_password) else None
 
@@ -100,14 +118,16 @@ class CRUDUser(CRUDBase[User, UserCreateInternal, UserUpdate, UserRead]):
         row = await database.fetch_one(_PASSWORD_HASH, {"id": user.id})
         return row.hashed_password if row else None
 
-    async def replace_password_hash(self, db: AsyncSession, user: StoredUser, old: str, new: str) -> bool:
+    async def replace_password_hash(self, database: Database, user: StoredUser, old: str, new: str) -> bool:
         """Whether the old hash was still the stored one; of two simultaneous changes exactly one is made."""
-        same = (User.id == user.id, User.hashed_password == old, visible(User))
-        changed = await db.scalar(
-            update(User).where(*same).values(hashed_password=new, updated_at=func.now()).returning(User.id)
-        )
-        await db.commit()
-        return changed is not None
+        return bool(await database.execute(_REPLACE_PASSWORD_HASH, {"of": user.id, "old": old, "new": new}))
+
+    async def join_tier(self, database: Database, username: str, values: UserTierUpdate) -> str:
+        """Moves a user to a tier; returns the user's name."""
+        rows = await database.execute(_JOIN_TIER, {"of": username, "new": values.tier_id})
+        if not rows:
+            raise RowNotFoundError(self.entity)
+        return str(rows[0].name)
 
     async def read_by_session_with_rules(
         self, database: Database, claims: TokenClaims, paths: RulePaths

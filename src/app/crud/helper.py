@@ -45,13 +45,21 @@ class Listed:
     total_count: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Parent:
-    """Whose rows are listed: the query for its id, the column that refers to it, and what it is called."""
+    """Whose rows are listed or changed: the query for its id, the column that refers to it, and what it is called."""
 
     query: Select[int]
     reference: InstrumentedAttribute[int]
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ParentRow:
+    """One parent: the values of its query's parameters."""
+
+    parent: Parent
+    parameters: Parameters
 
 
 def columns(model: type[Base], schema: type[BaseModel]) -> list[ColumnElement[Any]]:

@@ -63,7 +63,8 @@ class RateLimitCreate(StrictInput, RateLimitBase):
 class RateLimitCreateInternal(RateLimitBase):
     """A rate limit as it is stored."""
 
-    tier_id: int
+    tier_id: int | None = None
+    """Where the tier is not given as the row's parent."""
     name: str
 
     @model_validator(mode="before")

@@ -4,12 +4,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from app.core.schemas import CreatedAt, StrictInput, omitted
 
-_NAME = Field(description="The unique name, 1 to 50 printable characters without `/`.", examples=["free"])
+_NAME = Field(
+    description="The unique name, 1 to 50 printable characters without `/`; not `.` or `..`.", examples=["free"]
+)
 
 
 def _check_tier_name(value: str) -> str:
-    if not value.isprintable() or "/" in value:
-        raise ValueError("a tier's name is printable and has no '/'")
+    if not value.isprintable() or "/" in value or value in {".", ".."}:
+        raise ValueError("a tier's name is printable, has no '/', and is not '.' or '..', which paths cannot end with")
     return value
 
 

@@ -6,14 +6,14 @@ from fastapi import APIRouter, Cookie, Depends, Form, Response
 from pydantic import BaseModel, Field
 
 from app.api.authentication import Passwords
-from app.api.dependencies import Crypt, Db, Session
+from app.api.dependencies import Crypt, Db
 from app.api.rate_limiting import limit_login
 from app.api.responses import errors, unauthorized
 from app.core.config import CryptSettings
 from app.core.db.crud_token_blacklist import crud_token_blacklist
 from app.core.exceptions.http_exceptions import UnauthorizedException
 from app.core.schemas import EXAMPLE_TOKEN, Token
-from app.core.security import TokenType, create_token, decode_token, new_family
+from app.core.security import TokenType, create_token, decode_token, new_family, successor_jti
 from app.crud.crud_users import crud_users
 
 router = APIRouter(tags=["login"])
@@ -43,11 +43,13 @@ class Credentials(BaseModel):
 LoginForm = Annotated[Credentials, Form()]
 
 
-def issue_tokens(response: Response, subject: UUID, family: str, settings: CryptSettings) -> Token:
-    """A pair of tokens of the family: one in the answer's body, one in its cookie."""
+def issue_tokens(
+    response: Response, subject: UUID, family: str, settings: CryptSettings, refresh_jti: str | None = None
+) -> Token:
+    """A pair of tokens of the family: one in the response's body, one in its cookie."""
     response.set_cookie(
         REFRESH_TOKEN_COOKIE,
-        create_token(subject, TokenType.REFRESH, family, settings),
+        create_token(subject, TokenType.REFRESH, family, settings, refresh_jti),
         max_age=int(timedelta(days=settings.REFRESH_TOKEN_EXPIRE_DAYS).total_seconds()),
         httponly=True,
         secure=settings.REFRESH_TOKEN_COOKIE_SECURE,
@@ -73,7 +75,7 @@ async def login_for_access_token(
 
 @router.post("/refresh", summary="Renew the access token", responses=errors(NO_REFRESH_TOKEN, INVALID_REFRESH_TOKEN))
 async def refresh_access_token(
-    response: Response, session: Session, db: Db, settings: Crypt, refresh_token: RefreshTokenCookie = None
+    response: Response, db: Db, settings: Crypt, refresh_token: RefreshTokenCookie = None
 ) -> Token:
     """Takes the refresh token from the cookie, returns a new access token and sets a new refresh token.
 
@@ -85,13 +87,12 @@ async def refresh_access_token(
     user = await crud_users.read_by_session(db, claims) if claims else None
     if claims is None or user is None:
         raise UnauthorizedException("Invalid refresh token.")
-    since_first_use = await crud_token_blacklist.retire(session, claims)
-    stolen = since_first_use is not None and since_first_use > timedelta(
-        seconds=settings.REFRESH_TOKEN_REUSE_GRACE_SECONDS
-    )
-    if stolen:
-        await crud_token_blacklist.end_family(session, claims.family, settings, claims)
-    await session.commit()
-    if stolen:
+    since_first_use = await crud_token_blacklist.retire(db, claims)
+    if since_first_use is None:
+        jti = successor_jti(claims.jti, settings)
+    elif since_first_use <= timedelta(seconds=settings.REFRESH_TOKEN_REUSE_GRACE_SECONDS):
+        jti = await crud_token_blacklist.newest_successor(db, claims, settings)
+    else:
+        await crud_token_blacklist.end_families(db, {claims.family}, settings, claims)
         raise UnauthorizedException("Invalid refresh token.")
-    return issue_tokens(response, user.uuid, claims.family, settings)
+    return issue_tokens(response, user.uuid, claims.family, settings, jti)

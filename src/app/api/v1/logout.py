@@ -1,6 +1,6 @@
 from fastapi import APIRouter, Response
 
-from app.api.dependencies import Crypt, CurrentCaller, Session
+from app.api.dependencies import Crypt, CurrentCaller, Db
 from app.api.responses import errors, message, unauthorized
 from app.api.v1.login import REFRESH_TOKEN_COOKIE, RefreshTokenCookie
 from app.core.db.crud_token_blacklist import crud_token_blacklist
@@ -22,7 +22,7 @@ FOREIGN_REFRESH_TOKEN = unauthorized("Invalid token.", "The refresh token is inv
 async def logout(
     response: Response,
     caller: CurrentCaller,
-    session: Session,
+    db: Db,
     settings: Crypt,
     refresh_token: RefreshTokenCookie = None,
 ) -> Message:
@@ -32,9 +32,7 @@ async def logout(
     claims = decode_token(refresh_token, TokenType.REFRESH, settings)
     if claims is None or claims.subject != caller.user.uuid:
         raise UnauthorizedException("Invalid token.")
-    for family in {caller.claims.family, claims.family}:
-        await crud_token_blacklist.end_family(session, family, settings, claims)
-    await session.commit()
+    await crud_token_blacklist.end_families(db, {caller.claims.family, claims.family}, settings, claims)
     response.delete_cookie(
         REFRESH_TOKEN_COOKIE,
         httponly=True,

@@ -1,7 +1,7 @@
 from fastapi import APIRouter, Response
 
 from app.api.authentication import Hasher, Passwords
-from app.api.dependencies import Crypt, Db, SelfUser, Session
+from app.api.dependencies import Crypt, Db, SelfUser
 from app.api.responses import errors, unprocessable
 from app.api.v1.login import issue_tokens
 from app.core.exceptions.http_exceptions import UnprocessableEntityException
@@ -21,7 +21,6 @@ async def patch_password(
     user: SelfUser,
     values: PasswordUpdate,
     db: Db,
-    session: Session,
     passwords: Passwords,
     hasher: Hasher,
     settings: Crypt,
@@ -35,6 +34,6 @@ async def patch_password(
     if old is None or not matches:
         raise UnprocessableEntityException("The current password is wrong.")
     new = await hasher.hash(values.new_password)
-    if not await crud_users.replace_password_hash(session, user, old, new):
+    if not await crud_users.replace_password_hash(db, user, old, new):
         raise UnprocessableEntityException("The current password is wrong.")
     return issue_tokens(response, user.uuid, new_family(new), settings)

@@ -2,13 +2,13 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from app.api.dependencies import SUPERUSERS_ONLY, Db, PathId, PathUser, PathUsername, SelfUser
+from app.api.dependencies import SUPERUSERS_ONLY, Db, PathId, PathUsername, SelfUser
 from app.api.owners import USER
 from app.api.paginated import CursorListResponse, PageWindow, PaginatedListResponse, list_response
 from app.api.responses import POST_NOT_FOUND, USER_NOT_FOUND, errors, message, not_found
 from app.core.schemas import Message
 from app.core.utils.cache import cache
-from app.crud.crud_posts import crud_posts
+from app.crud.crud_posts import crud_posts, of_author, of_owner
 from app.schemas.post import PostCreate, PostCreateInternal, PostRead, PostUpdate
 
 router = APIRouter(tags=["posts"])
@@ -39,7 +39,7 @@ async def read_post(username: PathUsername, id: PathId, db: Db) -> PostRead:
 async def write_post(user: SelfUser, values: PostCreate, db: Db) -> PostRead:
     """For the author only."""
     post = PostCreateInternal(**values.model_dump(), created_by_user_id=user.id)
-    return await crud_posts.add(db, post, PostRead)
+    return await crud_posts.add(db, post, PostRead, parent=of_owner(user))
 
 
 @router.patch(
@@ -48,7 +48,7 @@ async def write_post(user: SelfUser, values: PostCreate, db: Db) -> PostRead:
 @cache("{user.username}_post_cache", resource_id_name="id", pattern_to_invalidate_extra=["{user.username}_posts:*"])
 async def patch_post(user: SelfUser, id: PathId, values: PostUpdate, db: Db) -> Message:
     """For the author only. Fields that are left out keep their values."""
-    await crud_posts.change(db, values, id=id, created_by_user_id=user.id)
+    await crud_posts.change(db, values, parent=of_owner(user), id=id)
     return Message(message="Post updated")
 
 
@@ -58,18 +58,18 @@ async def patch_post(user: SelfUser, id: PathId, values: PostUpdate, db: Db) -> 
 @cache("{user.username}_post_cache", resource_id_name="id", pattern_to_invalidate_extra=["{user.username}_posts:*"])
 async def erase_post(user: SelfUser, id: PathId, db: Db) -> Message:
     """For the author only."""
-    await crud_posts.soft_delete(db, id=id, created_by_user_id=user.id)
+    await crud_posts.soft_delete(db, parent=of_owner(user), id=id)
     return Message(message="Post deleted")
 
 
 @router.delete(
     "/{username}/db_post/{id}",
     summary="Delete a post permanently",
-    responses=message("Post deleted from the database") | errors(NO_SUCH_POST),
+    responses=message("Post deleted from the database") | errors(USER_NOT_FOUND, NO_SUCH_POST),
     dependencies=[SUPERUSERS_ONLY],
 )
-@cache("{user.username}_post_cache", resource_id_name="id", pattern_to_invalidate_extra=["{user.username}_posts:*"])
-async def erase_db_post(user: PathUser, id: PathId, db: Db) -> Message:
+@cache("{username}_post_cache", resource_id_name="id", pattern_to_invalidate_extra=["{username}_posts:*"])
+async def erase_db_post(username: PathUsername, id: PathId, db: Db) -> Message:
     """For superusers."""
-    await crud_posts.hard_delete(db, id=id, created_by_user_id=user.id)
+    await crud_posts.hard_delete(db, parent=of_author(username), id=id)
     return Message(message="Post deleted from the database")

@@ -2,12 +2,12 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from app.api.dependencies import SUPERUSERS_ONLY, Db, PathId, PathTier, PathTierName
+from app.api.dependencies import SUPERUSERS_ONLY, Db, PathId, PathTierName
 from app.api.paginated import CursorListResponse, PageWindow, PaginatedListResponse, list_response
 from app.api.rate_limiting import warn_of_unknown_path
 from app.api.responses import RATE_LIMIT_NOT_FOUND, TIER_NOT_FOUND, errors, message, unprocessable
 from app.core.schemas import Message
-from app.crud.crud_rate_limit import crud_rate_limits
+from app.crud.crud_rate_limit import crud_rate_limits, of_tier
 from app.schemas.rate_limit import RateLimitCreate, RateLimitCreateInternal, RateLimitRead, RateLimitUpdate
 
 router = APIRouter(prefix="/tier/{tier_name}", tags=["rate limits"])
@@ -20,13 +20,13 @@ PATH_TAKEN = unprocessable("The tier has a Rate Limit for this path", "The tier 
     "/rate_limit",
     status_code=201,
     summary="Create a rate limit",
-    responses=errors(NAME_TAKEN, PATH_TAKEN),
+    responses=errors(TIER_NOT_FOUND, NAME_TAKEN, PATH_TAKEN),
     dependencies=[SUPERUSERS_ONLY],
 )
-async def write_rate_limit(request: Request, tier: PathTier, values: RateLimitCreate, db: Db) -> RateLimitRead:
+async def write_rate_limit(request: Request, tier_name: PathTierName, values: RateLimitCreate, db: Db) -> RateLimitRead:
     """For superusers. It applies at once, and counts earlier requests."""
-    rule = RateLimitCreateInternal(**values.model_dump(exclude_unset=True), tier_id=tier.id)
-    stored = await crud_rate_limits.add(db, rule, RateLimitRead)
+    rule = RateLimitCreateInternal(**values.model_dump(exclude_unset=True))
+    stored = await crud_rate_limits.add(db, rule, RateLimitRead, parent=of_tier(tier_name))
     warn_of_unknown_path(request, stored.path)
     return stored
 
@@ -49,12 +49,14 @@ async def read_rate_limit(tier_name: PathTierName, id: PathId, db: Db) -> RateLi
 @router.patch(
     "/rate_limit/{id}",
     summary="Change a rate limit",
-    responses=message("Rate Limit updated") | errors(RATE_LIMIT_NOT_FOUND, NAME_TAKEN, PATH_TAKEN),
+    responses=message("Rate Limit updated") | errors(TIER_NOT_FOUND, RATE_LIMIT_NOT_FOUND, NAME_TAKEN, PATH_TAKEN),
     dependencies=[SUPERUSERS_ONLY],
 )
-async def patch_rate_limit(request: Request, tier: PathTier, id: PathId, values: RateLimitUpdate, db: Db) -> Message:
+async def patch_rate_limit(
+    request: Request, tier_name: PathTierName, id: PathId, values: RateLimitUpdate, db: Db
+) -> Message:
     """For superusers. It applies at once. Fields that are left out keep their values."""
-    await crud_rate_limits.change(db, values, id=id, tier_id=tier.id)
+    await crud_rate_limits.change(db, values, parent=of_tier(tier_name), id=id)
     if values.path:
         warn_of_unknown_path(request, values.path)
     return Message(message="Rate Limit updated")
@@ -63,10 +65,10 @@ async def patch_rate_limit(request: Request, tier: PathTier, id: PathId, values:
 @router.delete(
     "/rate_limit/{id}",
     summary="Delete a rate limit",
-    responses=message("Rate Limit deleted") | errors(RATE_LIMIT_NOT_FOUND),
+    responses=message("Rate Limit deleted") | errors(TIER_NOT_FOUND, RATE_LIMIT_NOT_FOUND),
     dependencies=[SUPERUSERS_ONLY],
 )
-async def erase_rate_limit(tier: PathTier, id: PathId, db: Db) -> Message:
+async def erase_rate_limit(tier_name: PathTierName, id: PathId, db: Db) -> Message:
     """For superusers. The default limit applies to the path afterwards."""
-    await crud_rate_limits.hard_delete(db, id=id, tier_id=tier.id)
+    await crud_rate_limits.hard_delete(db, parent=of_tier(tier_name), id=id)
     return Message(message="Rate Limit deleted")

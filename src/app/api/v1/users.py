@@ -83,7 +83,7 @@ async def patch_user(request: Request, user: SelfUser, values: UserUpdate, db: D
     """For the user only. Fields that are left out keep their values."""
     if values.username:
         refuse_reserved(request, values.username)
-    await crud_users.change(db, values, id=user.id)
+    await crud_users.change(db, values, id=user.id, username=user.username)
     return Message(message="User updated")
 
 
@@ -91,7 +91,7 @@ async def patch_user(request: Request, user: SelfUser, values: UserUpdate, db: D
 @cache(changes=[USER.named("user.username")])
 async def erase_user(user: SelfUser, db: Db) -> Message:
     """For the user only. The tokens are revoked. Username and email stay taken."""
-    await crud_users.soft_delete(db, id=user.id)
+    await crud_users.soft_delete(db, id=user.id, username=user.username)
     return Message(message="User deleted")
 
 
@@ -130,11 +130,11 @@ async def read_user_tier(username: PathUsername, db: Db) -> UserReadWithTier | N
 @router.patch(
     "/user/{username}/tier",
     summary="Move a user to a tier",
-    responses=message("User User Userson Tier updated") | errors(TIER_NOT_FOUND),
+    responses=message("User User Userson Tier updated") | errors(USER_NOT_FOUND, TIER_NOT_FOUND),
     dependencies=[SUPERUSERS_ONLY],
 )
-@cache("user", resource_id_name="user.username", pattern_to_invalidate_extra=["users:*"])
-async def patch_user_tier(user: PathUser, values: UserTierUpdate, db: Db) -> Message:
+@cache("user", resource_id_name="username", pattern_to_invalidate_extra=["users:*"])
+async def patch_user_tier(username: PathUsername, values: UserTierUpdate, db: Db) -> Message:
     """For superusers. The rate limits of the new tier apply at once."""
-    await crud_users.change(db, values, id=user.id)
-    return Message(message=f"User {user.name} Tier updated")
+    name = await crud_users.join_tier(db, username, values)
+    return Message(message=f"User {name} Tier updated")

@@ -17,16 +17,14 @@ async def sample_background_task(ctx: TaskContext, name: str) -> str:
 
 
 async def purge_token_blacklist(ctx: TaskContext) -> int:
-    """Forgets dead tokens that have expired; returns how many.
+    """Deletes the entries of revoked tokens that have expired; returns how many.
 
     Each batch is a transaction of its own, so that no login waits for a long one, and what a time-out cuts off goes on
     at the next try.
     """
     purged, batch = 0, PURGE_BATCH
     while batch == PURGE_BATCH:
-        async with ctx.session() as db:
-            batch = await crud_token_blacklist.purge_expired(db, limit=PURGE_BATCH)
-            await db.commit()
+        batch = await crud_token_blacklist.purge_expired(ctx.database, limit=PURGE_BATCH)
         purged += batch
     logger.info("purged %d expired rows of token_blacklist", purged)
     return purged
