@@ -22,6 +22,9 @@ from app.core.setup import create_application
 from app.core.utils import queue
 from tests.conftest import Services
 from tests.helper import API, Rows, running
+from tests.support import authorization as may
+
+AUTHORIZATION = may.Table(may.anyone("GET", "/health"), may.anyone("GET", "/ready"))
 
 
 class OnlyTheDatabase(AppSettings, CryptSettings, PostgresSettings, EnvironmentSettings):

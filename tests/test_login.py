@@ -21,7 +21,15 @@ from app.core.security import TokenType, create_token, decode_token, new_family
 from app.core.setup import create_application
 from tests.conftest import Services
 from tests.helper import API, PASSWORD, Account, Rows, hashed, running
+from tests.support import authorization as may
 from tests.support.statements import recorded_statements
+
+AUTHORIZATION = may.Table(
+    may.anyone("POST", "/login", data={"username": "owner", "password": PASSWORD}),
+    may.anyone("POST", "/refresh"),
+    may.user("POST", "/logout"),
+)
+
 
 WRONG = {"detail": "Wrong username, email or password."}
 DEAD = {"detail": "User not authenticated."}

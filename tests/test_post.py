@@ -7,9 +7,27 @@ import pytest
 from sqlalchemy import select
 
 from app.models.post import Post
-from tests.helper import API, Rows
+from tests.helper import API, Account, Rows
+from tests.support import authorization as may
+from tests.support.authorization import PathValues
 
 NEW_POST = {"title": "This is my post", "text": "This is its text."}
+
+
+async def arrange(client: httpx.AsyncClient, rows: Rows, owner: Account) -> PathValues:
+    post = await rows.post(owner)
+    return {"username": owner.username, "id": post.id}
+
+
+AUTHORIZATION = may.Table(
+    may.owner("POST", "/{username}/post", 201, json=NEW_POST),
+    may.anyone("GET", "/{username}/posts"),
+    may.anyone("GET", "/{username}/post/{id}"),
+    may.owner("PATCH", "/{username}/post/{id}", json={"title": "Changed"}),
+    may.owner("DELETE", "/{username}/post/{id}"),
+    may.superuser("DELETE", "/{username}/db_post/{id}"),
+    arrange=arrange,
+)
 
 
 async def stored(rows: Rows, post_id: int) -> Any:

@@ -7,8 +7,26 @@ import httpx
 import pytest
 
 from tests.helper import API, Account, Rows
+from tests.support import authorization as may
+from tests.support.authorization import PathValues
 
 RULE = {"path": "api/v1/tasks/task", "limit": 10, "period": 3600}
+
+
+async def arrange(client: httpx.AsyncClient, rows: Rows, owner: Account) -> PathValues:
+    tier = await rows.tier("free")
+    rule = await rows.rate_limit(tier, path="api_v1_users")
+    return {"tier_name": tier.name, "id": rule.id}
+
+
+AUTHORIZATION = may.Table(
+    may.superuser("POST", "/tier/{tier_name}/rate_limit", 201, json=RULE),
+    may.anyone("GET", "/tier/{tier_name}/rate_limits"),
+    may.anyone("GET", "/tier/{tier_name}/rate_limit/{id}"),
+    may.superuser("PATCH", "/tier/{tier_name}/rate_limit/{id}", json={"limit": 7}),
+    may.superuser("DELETE", "/tier/{tier_name}/rate_limit/{id}"),
+    arrange=arrange,
+)
 
 
 @pytest.fixture

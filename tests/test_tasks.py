@@ -25,8 +25,24 @@ from app.core.worker.functions import sample_background_task
 from app.core.worker.runtime.context import TaskContext
 from dev.services import ValkeyServer
 from tests.conftest import Services
-from tests.helper import API, Rows
+from tests.helper import API, Account, Rows
+from tests.support import authorization as may
 from tests.support import tasks_worker as tasks
+from tests.support.authorization import PathValues
+
+
+async def arrange(client: httpx.AsyncClient, rows: Rows, owner: Account) -> PathValues:
+    task = await client.post(f"{API}/tasks/task", params={"message": "hello"})
+    return {"task_id": task.json()["id"]}
+
+
+AUTHORIZATION = may.Table(
+    may.anyone("POST", "/tasks/task", 201, params={"message": "hello"}),
+    may.anyone("GET", "/tasks/task/{task_id}"),
+    may.superuser("GET", "/tasks"),
+    arrange=arrange,
+)
+
 
 KEYS = {
     "job_id",

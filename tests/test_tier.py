@@ -7,6 +7,22 @@ import httpx
 import pytest
 
 from tests.helper import API, Account, Rows
+from tests.support import authorization as may
+from tests.support.authorization import PathValues
+
+
+async def arrange(client: httpx.AsyncClient, rows: Rows, owner: Account) -> PathValues:
+    return {"name": (await rows.tier("free")).name}
+
+
+AUTHORIZATION = may.Table(
+    may.superuser("POST", "/tier", 201, json={"name": "pro"}),
+    may.anyone("GET", "/tiers"),
+    may.anyone("GET", "/tier/{name}"),
+    may.superuser("PATCH", "/tier/{name}", json={"name": "gold"}),
+    may.superuser("DELETE", "/tier/{name}"),
+    arrange=arrange,
+)
 
 
 @pytest.fixture

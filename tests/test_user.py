@@ -9,9 +9,34 @@ from sqlalchemy import select, update
 
 from app.crud.crud_users import crud_users
 from app.models.user import User
-from tests.helper import API, PASSWORD, Rows
+from tests.helper import API, PASSWORD, Account, Rows
+from tests.support import authorization as may
+from tests.support.authorization import PathValues
 
 NEW_USER = {"name": "User Userson", "username": "userson", "email": "user.userson@example.com", "password": PASSWORD}
+PASSWORDS = {"current_password": PASSWORD, "new_password": "another password"}
+
+
+async def arrange(client: httpx.AsyncClient, rows: Rows, owner: Account) -> PathValues:
+    await rows.tier("free")
+    return {"username": owner.username}
+
+
+AUTHORIZATION = may.Table(
+    may.anyone("POST", "/user", 201, json=NEW_USER),
+    may.anyone("GET", "/users"),
+    may.user("GET", "/user/me"),
+    may.user("GET", "/user/me/"),
+    may.anyone("GET", "/user/{username}"),
+    may.owner("PATCH", "/user/{username}", json={"name": "Renamed"}),
+    may.owner("PATCH", "/user/{username}/password", json=PASSWORDS),
+    may.owner("DELETE", "/user/{username}"),
+    may.superuser("DELETE", "/db_user/{username}"),
+    may.superuser("GET", "/user/{username}/rate_limits"),
+    may.anyone("GET", "/user/{username}/tier"),
+    may.superuser("PATCH", "/user/{username}/tier", json={"tier_id": 1}),
+    arrange=arrange,
+)
 
 
 async def stored(rows: Rows, username: str) -> Any:

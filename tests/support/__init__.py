@@ -8,7 +8,12 @@ Servers and processes:
 
 Callers:
     browser       a real Chromium
+    tcp           a proxy whose two directions can be stopped, with TLS
     load          steady requests while something happens, and a report of them
+
+What is tested:
+    authorization who may do what, collected from the test files of the entities
+    statements    the SQL that a request causes
 
 Sources:
     readme        the code blocks of the README, and copies of the project
