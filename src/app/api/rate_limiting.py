@@ -71,10 +71,8 @@ class RateLimitSubject:
 
     @classmethod
     def of(cls, request: Request, user: StoredUser | None, rules: Sequence[TierRule]) -> "RateLimitSubject":
-        """The rule of the literal path is chosen before the template's."""
         paths = rule_paths(request)
-        by_path = {rule.path: rule for rule in rules}
-        rule = by_path.get(paths.literal) or by_path.get(paths.template)
+        rule = choose_rule(rules, paths)
         path = rule.path if rule else paths.template
         return cls(user.id if user else None, limited_address(request), rule, path)
 
