@@ -1,0 +1,97 @@
+"""A Redis that is full, or read-only: what is counted already counts on, and readiness says what is wrong."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import httpx
+import pytest
+from redis.asyncio import Redis
+
+from app.api import router
+from app.core.setup import create_application
+from dev.services import ValkeyServer, temporary_folder
+from tests.conftest import Services
+from tests.helper import API, PASSWORD, Rows, running
+
+LIMIT = 3
+
+
+@pytest.fixture(scope="module")
+def own_valkey() -> Iterator[ValkeyServer]:
+    with temporary_folder() as folder, ValkeyServer(folder / "valkey") as valkey:
+        yield valkey
+
+
+@pytest.fixture
+async def admin(own_valkey: ValkeyServer) -> AsyncIterator[Redis]:
+    """The server's configuration; what a test changes is undone."""
+    async with Redis(host=own_valkey.host, port=own_valkey.port) as redis:
+        await redis.flushall()
+        yield redis
+        await redis.config_set("maxmemory", "0")
+        await redis.replicaof("no", "one")
+
+
+@pytest.fixture(params=[True, False], ids=["fail open", "fail closed"])
+async def client(
+    request: pytest.FixtureRequest, services: Services, own_valkey: ValkeyServer, admin: Redis, rows: Rows
+) -> AsyncIterator[httpx.AsyncClient]:
+    settings = services.settings(
+        REDIS_RATE_LIMIT_PORT=own_valkey.port,
+        REDIS_RATE_LIMIT_PASSWORD="",
+        RATE_LIMIT_FAIL_OPEN=request.param,
+        DEFAULT_RATE_LIMIT_LIMIT=LIMIT,
+        LOGIN_MAX_FAILURES=2,
+    )
+    async with running(create_application(router=router, settings=settings)) as client:
+        yield client
+
+
+async def submit(client: httpx.AsyncClient, count: int) -> list[int]:
+    return [(await client.post(f"{API}/tasks/task", params={"message": "x"})).status_code for _ in range(count)]
+
+
+async def login(client: httpx.AsyncClient, username: str, password: str) -> int:
+    return (await client.post(f"{API}/login", data={"username": username, "password": password})).status_code
+
+
+async def make_unwritable(admin: Redis, how: str) -> None:
+    if how == "full":
+        await admin.config_set("maxmemory", "1")
+    else:
+        await admin.replicaof("127.0.0.1", "1")
+
+
+@pytest.mark.parametrize("how", ["full", "read-only"])
+async def test_limits_while_redis_stores_nothing(
+    request: pytest.FixtureRequest, client: httpx.AsyncClient, admin: Redis, how: str
+) -> None:
+    """Over the limit requests are still refused; under it they are treated as while Redis is unavailable."""
+    fails_open = "fail open" in request.node.name
+    assert (await client.get(f"{API}/ready")).status_code == 200
+    await make_unwritable(admin, how)
+    assert await submit(client, 5) == [201 if fails_open else 503] * 5
+    ready = await client.get(f"{API}/ready")
+    assert (ready.status_code, ready.json()) == (503, {"detail": "Not ready: rate_limiter"})
+    await admin.config_set("maxmemory", "0")
+    await admin.replicaof("no", "one")
+    await asyncio.sleep(0.3)
+    assert await submit(client, LIMIT + 1) == [201] * LIMIT + [429]
+    assert (await client.get(f"{API}/ready")).status_code == 200
+    if how == "full":
+        await make_unwritable(admin, how)
+        assert await submit(client, 5) == [429] * 5
+
+
+async def test_the_lockout_while_redis_is_full(
+    request: pytest.FixtureRequest, client: httpx.AsyncClient, admin: Redis, rows: Rows
+) -> None:
+    """A pair that is locked out stays locked out; another one is judged without a lock, or not admitted."""
+    fails_open = "fail open" in request.node.name
+    await rows.user("locked")
+    await rows.user("free")
+    assert [await login(client, "locked", "wrong") for _ in range(3)] == [401, 401, 429]
+    await make_unwritable(admin, "full")
+    assert await login(client, "locked", PASSWORD) == (429 if fails_open else 503)
+    assert await login(client, "free", PASSWORD) == (200 if fails_open else 503)
+    assert await login(client, "free", "wrong") == (401 if fails_open else 503)
