@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import httpx
 import pytest
@@ -18,7 +17,7 @@ from dev.local.ports import free_port
 from tests.conftest import Services
 from tests.helper import API, PASSWORD, Rows
 from tests.support.burst import allow_connections, request, send_all
-from tests.support.modules import run_module, wait_for
+from tests.support.processes import UVICORN, Program, python, wait_until_ready
 
 PROCESSES = 2
 LIMIT = 10
@@ -29,25 +28,35 @@ TASK = request("POST", f"{API}/tasks/task?message=x")
 class Servers(list[str]):
     """The addresses of several processes of the application, with bcrypt at its real cost."""
 
-    folder: Path
+    def __init__(self, programs: list[Program], ports: list[int]) -> None:
+        super().__init__(f"http://127.0.0.1:{port}" for port in ports)
+        self._programs = programs
 
-    def logs(self) -> str:
-        return "\n".join(path.read_text() for path in self.folder.glob("*.log"))
+    @property
+    def output(self) -> str:
+        return "\n".join(program.output for program in self._programs)
 
 
 @pytest.fixture(scope="module")
 def servers(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     allow_connections(CALLS + 1000)
-    servers = Servers()
-    servers.folder = tmp_path_factory.mktemp("servers")
+    folder = tmp_path_factory.mktemp("servers")
     ports = [free_port() for _ in range(PROCESSES)]
     environment = services.environment(DEFAULT_RATE_LIMIT_LIMIT=str(LIMIT), PASSWORD_HASH_ROUNDS="12")
     with ExitStack() as stack:
-        for port in ports:
-            arguments = ["uvicorn", "src.app.main:app", "--no-access-log", "--port", str(port), "--backlog", "4096"]
-            run_module(stack, servers.folder, str(port), arguments, environment)
-        wait_for(ports, servers.folder)
-        servers += [f"http://127.0.0.1:{port}" for port in ports]
+        programs = [
+            stack.enter_context(
+                python(
+                    *(part.format(port=port) for part in (*UVICORN, "--backlog", "4096")),
+                    log=folder / f"{port}.log",
+                    environment=environment,
+                )
+            )
+            for port in ports
+        ]
+        servers = Servers(programs, ports)
+        for address in servers:
+            wait_until_ready(f"{address}{API}/health", *programs)
         yield servers
 
 
@@ -68,8 +77,8 @@ async def test_a_burst_of_one_address_is_limited_exactly(servers: Servers, rows:
     assert len(responses) == CALLS
     assert statuses.keys() <= {201, 429, 503}
     assert statuses[201] == LIMIT
-    assert "unavailable" not in servers.logs()
-    assert "cannot be counted" not in servers.logs()
+    assert "unavailable" not in servers.output
+    assert "cannot be counted" not in servers.output
 
 
 async def count_users(rows: Rows) -> int:
