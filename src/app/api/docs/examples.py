@@ -36,7 +36,8 @@ def _composed(schema: Document, schemas: Mapping[str, Document]) -> Any:
         return _UNKNOWN if item is _UNKNOWN else [item]
     if "properties" in schema:
         values = {name: _example(part, schemas) for name, part in schema["properties"].items()}
-        return {name: value for name, value in values.items() if value is not _UNKNOWN}
+        known = {name: value for name, value in values.items() if value is not _UNKNOWN}
+        return known if known.keys() >= set(schema.get("required", ())) else _UNKNOWN
     return _UNKNOWN
 
 

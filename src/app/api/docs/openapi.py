@@ -75,8 +75,9 @@ def _describe(responses: Document, schemas: Document) -> None:
         content = response.get("content", {}).get(_JSON, {})
         if status in _HEADERS:
             response["headers"] = _HEADERS[status] | response.get("headers", {})
-        if status >= "400" and "examples" in content:
-            response["description"] = " ".join(example["summary"] for example in content["examples"].values())
+        reasons = [example["summary"] for example in content.get("examples", {}).values() if "summary" in example]
+        if status >= "400" and reasons:
+            response["description"] = " ".join(reasons)
         elif response["description"] == _OF_FASTAPI:
             response["description"] = description(content.get("schema", {}), schemas) or HTTPStatus(int(status)).phrase
 
