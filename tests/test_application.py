@@ -17,6 +17,7 @@ from app.core.config import (
     RedisRateLimiterSettings,
     Settings,
 )
+from app.core.resources import resources_of
 from app.core.settings_base import SettingsBase
 from app.core.setup import create_application
 from app.core.utils import queue
@@ -47,6 +48,25 @@ async def test_what_is_left_out_is_not_opened(settings: Settings, rows: Rows) ->
         assert answer.status_code == 200
         assert "cache-control" not in answer.headers
         assert (await client.get(f"{API}/ready")).json()["parts"] == {"database": "ok"}
+
+
+async def test_what_is_switched_off_is_said_to_be(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    """501, and a log line that says how to switch it on."""
+    lean = OnlyTheDatabase.model_validate(settings.model_dump(exclude_unset=True))
+    app = create_application(router=router, settings=lean)
+    async with running(app) as client:
+        response = await client.post(f"{API}/tasks/task?message=x")
+    assert response.status_code == 501
+    assert response.json() == {"detail": "This feature is switched off."}
+
+    app = create_application(router=router, settings=Nothing())
+    async with running(app) as client:
+        for path in (f"{API}/users", f"{API}/tier/free"):
+            assert (await client.get(path)).status_code == 501
+        assert (await client.get(f"{API}/user/me")).status_code == 501
+
+    with pytest.raises(RuntimeError, match="has not started"):
+        resources_of(create_application(router=router, settings=Nothing()))
 
 
 async def test_settings_without_anything_serve_a_router_of_ones_own() -> None:

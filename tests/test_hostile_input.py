@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import time
 from typing import Any
 
 import httpx
@@ -207,3 +208,13 @@ async def test_clients_that_leave_do_no_harm(client: httpx.AsyncClient, root: Ac
 
     answers = await asyncio.gather(*(client.get(f"{API}/{root.username}/posts") for _ in range(30)))
     assert {answer.status_code for answer in answers} == {200}
+
+
+async def test_sixty_thousand_unknown_fields_are_one_error(client: httpx.AsyncClient, rows: Rows) -> None:
+    """Bounded before the errors are built, so that such a body costs the event loop its parsing only."""
+    body = b"{" + b",".join(b'"%d":0' % number for number in range(60_000)) + b"}"
+    begin = time.process_time()
+    response = await client.post(f"{API}/user", content=body, headers={"Content-Type": "application/json"})
+    assert response.status_code == 422
+    assert [problem["type"] for problem in response.json()["detail"]] == ["too_many_fields"]
+    assert time.process_time() - begin < 0.2

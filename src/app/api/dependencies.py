@@ -24,13 +24,13 @@ from app.api.responses import (
 from app.core.config import CryptSettings
 from app.core.db.database import Database, async_get_db, get_database
 from app.core.exceptions.http_exceptions import ForbiddenException, UnauthorizedException
+from app.core.features import require
 from app.core.limits.lockout import LoginLockout
 from app.core.passwords import PasswordHasher
-from app.core.resources import Resources
+from app.core.resources import Resources, resources_of
 from app.core.schemas import Id, Text
-from app.core.security import TokenClaims, TokenType, decode_token
+from app.core.security import TokenClaims
 from app.core.utils.cache import provides_only
-from app.core.utils.rate_limit import RateLimiter
 from app.crud.crud_rate_limit import TierRule, crud_rate_limits
 from app.crud.crud_tier import crud_tiers
 from app.crud.crud_users import StoredUser, UserWithRules, crud_users
@@ -62,32 +62,28 @@ PathId = Annotated[Id, BeforeValidator(_check_digits), Path(description="The `id
 
 @provides_only
 async def get_resources(request: Request) -> Resources:
-    resources: Resources = request.app.state.resources
-    return resources
+    return resources_of(request.app)
 
 
 @provides_only
 async def get_queue(request: Request) -> ArqRedis:
-    queue: ArqRedis = request.app.state.resources.queue
-    return queue
+    return require(resources_of(request.app).queue, "RedisQueueSettings")
 
 
 @provides_only
 async def get_crypt_settings(request: Request) -> CryptSettings:
-    settings: CryptSettings = request.app.state.resources.settings
-    return settings
+    return resources_of(request.app).settings_of(CryptSettings)
 
 
 async def get_login_lockout(
     request: Request, settings: Annotated[CryptSettings, Depends(get_crypt_settings)]
 ) -> LoginLockout:
-    limiter: RateLimiter | None = request.app.state.resources.rate_limiter
+    limiter = resources_of(request.app).rate_limiter
     return LoginLockout(limiter.connection if limiter else None, settings, limited_address(request))
 
 
 async def get_password_hasher(request: Request) -> PasswordHasher:
-    hasher: PasswordHasher = request.app.state.resources.password_hasher
-    return hasher
+    return require(resources_of(request.app).password_hasher, "CryptSettings")
 
 
 OpenResources = Annotated[Resources, Depends(get_resources)]
@@ -104,9 +100,23 @@ class Caller:
     claims: TokenClaims
 
 
-async def get_optional_caller(request: Request, token: BearerToken, database: Db, settings: Crypt) -> Caller | None:
+_CALLER = "app.caller"
+
+
+async def get_optional_caller(request: Request, token: BearerToken, database: Db) -> Caller | None:
     """None without a token or with a bad one; a database that cannot be asked is an error, not an anonymous caller."""
-    claims = decode_token(token, TokenType.ACCESS, settings) if token else None
+    if token is None:
+        return None
+    # Found once per request, also where several dependencies need it. Each of them calls this function itself: every
+    # dependency of a dependency costs FastAPI 20 us per request.
+    if _CALLER not in request.scope:
+        request.scope[_CALLER] = await _find_caller(request, token, database)
+    caller: Caller | None = request.scope[_CALLER]
+    return caller
+
+
+async def _find_caller(request: Request, token: str, database: Database) -> Caller | None:
+    claims = require(resources_of(request.app).verified_tokens, "CryptSettings").decode(token)
     if claims is None:
         return None
     user: StoredUser | None
@@ -118,18 +128,21 @@ async def get_optional_caller(request: Request, token: BearerToken, database: Db
 
 
 @raises(NOT_AUTHENTICATED, INVALID_TOKEN)
-async def get_caller(token: BearerToken, caller: Annotated[Caller | None, Depends(get_optional_caller)]) -> Caller:
+async def get_caller(request: Request, token: BearerToken, database: Db) -> Caller:
+    caller = await get_optional_caller(request, token, database)
     if caller is None:
         raise UnauthorizedException("User not authenticated." if token else "Not authenticated")
     return caller
 
 
-async def get_optional_user(caller: Annotated[Caller | None, Depends(get_optional_caller)]) -> StoredUser | None:
+async def get_optional_user(request: Request, token: BearerToken, database: Db) -> StoredUser | None:
+    caller = await get_optional_caller(request, token, database)
     return caller.user if caller else None
 
 
-async def get_current_user(caller: Annotated[Caller, Depends(get_caller)]) -> StoredUser:
-    return caller.user
+@raises(NOT_AUTHENTICATED, INVALID_TOKEN)
+async def get_current_user(request: Request, token: BearerToken, database: Db) -> StoredUser:
+    return (await get_caller(request, token, database)).user
 
 
 @raises(NOT_SUPERUSER)

@@ -1,4 +1,4 @@
-"""Every error an application answers has the shape `{"detail": ...}`."""
+"""The response to every error has the shape `{"detail": ...}`."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from app.core.db.database import Base
 from app.core.db.errors import OUTAGES, PoolTimeoutError, constraint_name, is_invalid_value, is_temporary, sqlstate
 from app.core.exceptions.data_exceptions import RowNotFoundError
+from app.core.features import FeatureDisabledError
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ def _error(status_code: int, detail: object, headers: Mapping[str, str] | None =
 
 
 def _unavailable(request: Request, error: Exception) -> JSONResponse:
-    logger.error("%s %s: a service is away: %r", request.method, request.url.path, error)
+    logger.error("%s %s: a service is unavailable: %r", request.method, request.url.path, error)
     return _error(503, "Service unavailable, try again.", {"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 
@@ -41,7 +42,7 @@ def _constraint(name: str | None) -> Constraint | None:
     return next((constraint for constraint in constraints if constraint.name == name), None)
 
 
-def _answer_violation(error: IntegrityError) -> JSONResponse:
+def _violation(error: IntegrityError) -> JSONResponse:
     """The detail that the model gives its constraint (`info={"detail": ...}`), or the violation's default."""
     constraint = _constraint(constraint_name(error))
     detail = constraint.info.get("detail") if constraint is not None else None
@@ -49,21 +50,21 @@ def _answer_violation(error: IntegrityError) -> JSONResponse:
     return _error(status, detail or default)
 
 
-async def answer_not_found(request: Request, error: Exception) -> JSONResponse:
+async def _respond_not_found(request: Request, error: Exception) -> JSONResponse:
     return _error(404, str(error))
 
 
-async def answer_database_error(request: Request, error: Exception) -> JSONResponse:
+async def _respond_database_error(request: Request, error: Exception) -> JSONResponse:
     if is_temporary(error):
         return _unavailable(request, error)
     if isinstance(error, IntegrityError):
-        return _answer_violation(error)
+        return _violation(error)
     if is_invalid_value(error):
         return _error(422, "A value cannot be stored")
     raise error
 
 
-async def answer_outage(request: Request, error: Exception) -> JSONResponse:
+async def _respond_outage(request: Request, error: Exception) -> JSONResponse:
     return _unavailable(request, error)
 
 
@@ -87,18 +88,24 @@ def shown_problems(problems: Sequence[Any]) -> list[dict[str, Any]]:
     return [problem for index, problem in enumerate(shown) if problem not in shown[:index]]
 
 
-async def answer_invalid_request(request: Request, error: RequestValidationError) -> JSONResponse:
+async def _respond_invalid_request(request: Request, error: RequestValidationError) -> JSONResponse:
     return _error(422, shown_problems(error.errors()))
 
 
-async def answer_unexpected(request: Request, error: Exception) -> JSONResponse:
+async def _respond_feature_disabled(request: Request, error: Exception) -> JSONResponse:
+    logger.error("%s %s: %s", request.method, request.url.path, error)
+    return _error(501, "This feature is switched off.")
+
+
+async def _respond_unexpected(request: Request, error: Exception) -> JSONResponse:
     return _error(500, "Internal Server Error")
 
 
 def install_error_handlers(app: FastAPI) -> None:
-    app.exception_handler(RowNotFoundError)(answer_not_found)
-    app.exception_handler(RequestValidationError)(answer_invalid_request)
-    app.exception_handler(DBAPIError)(answer_database_error)
+    app.exception_handler(RowNotFoundError)(_respond_not_found)
+    app.exception_handler(RequestValidationError)(_respond_invalid_request)
+    app.exception_handler(DBAPIError)(_respond_database_error)
     for outage in (*OUTAGES, PoolTimeoutError, RedisError):
-        app.exception_handler(outage)(answer_outage)
-    app.exception_handler(Exception)(answer_unexpected)
+        app.exception_handler(outage)(_respond_outage)
+    app.exception_handler(FeatureDisabledError)(_respond_feature_disabled)
+    app.exception_handler(Exception)(_respond_unexpected)

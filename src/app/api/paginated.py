@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.api.responses import raises, unprocessable
 from app.core.config import CryptSettings
 from app.core.exceptions.http_exceptions import UnprocessableEntityException
+from app.core.resources import resources_of
 from app.core.schemas import MAX_INT32, HasMore, ItemsPerPage, PageNumber, TotalCount
 from app.core.utils.cache import provides_only
 from app.crud.helper import CursorWindow, Listed, OffsetWindow, Window
@@ -64,7 +65,7 @@ class CursorListResponse(BaseModel, Generic[Schema]):
 
 def _signature(request: Request, position: bytes) -> bytes:
     # The path is signed too: a cursor of one list is a forgery in another.
-    settings: CryptSettings = request.app.state.resources.settings
+    settings = resources_of(request.app).settings_of(CryptSettings)
     message = b"cursor:" + request.url.path.encode(errors="replace") + b":" + position
     return hmac.digest(settings.SECRET_KEY.encode(), message, hashlib.sha256)[:_SIGNATURE_BYTES]
 

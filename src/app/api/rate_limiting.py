@@ -15,8 +15,8 @@ from app.api.responses import NOT_COUNTED, RATE_LIMITED, raises
 from app.api.routes import PATH_PARAMETER, route_template, route_templates
 from app.core.config import DefaultRateLimitSettings
 from app.core.exceptions.http_exceptions import RateLimitException, ServiceUnavailableException
-from app.core.settings_base import SettingsBase
-from app.core.utils.rate_limit import Admission, Limit, RateLimiter, RateLimiterUnavailableError
+from app.core.resources import resources_of
+from app.core.utils.rate_limit import Admission, Limit, RateLimiterUnavailableError
 from app.crud.crud_rate_limit import RulePaths, TierRule
 from app.crud.crud_users import StoredUser
 from app.middleware.rate_limit_headers import STATE_KEY
@@ -91,7 +91,7 @@ async def limit_request(request: Request, subject: RateLimitSubject) -> None:
 
     Raises 429 where the window is full, and 503 where the request cannot be counted and may not pass uncounted.
     """
-    settings: SettingsBase = request.app.state.resources.settings
+    settings = resources_of(request.app).settings
     if subject.rule:
         limit = Limit(subject.rule.limit, subject.rule.period)
     elif isinstance(settings, DefaultRateLimitSettings):
@@ -108,7 +108,7 @@ async def limit_request(request: Request, subject: RateLimitSubject) -> None:
 @raises(RATE_LIMITED, NOT_COUNTED)
 async def limit_login(request: Request) -> None:
     """Limits the logins from one address, right or wrong, besides the lock on each account."""
-    settings: SettingsBase = request.app.state.resources.settings
+    settings = resources_of(request.app).settings
     if isinstance(settings, DefaultRateLimitSettings):
         limit = Limit(settings.LOGIN_RATE_LIMIT_LIMIT, settings.LOGIN_RATE_LIMIT_PERIOD)
         await _limit_address(request, "login", limit)
@@ -117,7 +117,7 @@ async def limit_login(request: Request) -> None:
 @raises(RATE_LIMITED, NOT_COUNTED)
 async def limit_registration(request: Request) -> None:
     """Limits the registrations from one address."""
-    settings: SettingsBase = request.app.state.resources.settings
+    settings = resources_of(request.app).settings
     if isinstance(settings, DefaultRateLimitSettings):
         limit = Limit(settings.REGISTRATION_RATE_LIMIT_LIMIT, settings.REGISTRATION_RATE_LIMIT_PERIOD)
         await _limit_address(request, "registration", limit)
@@ -131,7 +131,7 @@ async def _limit_address(request: Request, purpose: str, limit: Limit) -> None:
 
 async def _count(request: Request, key: str, limit: Limit, *, with_notice: bool = False) -> Admission | None:
     """The admission, whose headers the response gets; None where nothing is counted."""
-    limiter: RateLimiter | None = request.app.state.resources.rate_limiter
+    limiter = resources_of(request.app).rate_limiter
     if limiter is None:
         return None
     try:

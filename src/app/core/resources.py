@@ -3,9 +3,11 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from arq import ArqRedis
 from redis.asyncio import Redis
+from starlette.applications import Starlette
 
 from app.core.cache.epoch import open_lease
 from app.core.cache.store import ResponseCache, open_response_cache
@@ -17,16 +19,20 @@ from app.core.config import (
     RedisRateLimiterSettings,
 )
 from app.core.db.database import Database, open_database
+from app.core.features import FeatureDisabledError, read_resources
 from app.core.passwords import PasswordHasher, open_password_hasher
+from app.core.security import VerifiedTokens
 from app.core.settings_base import SettingsBase
 from app.core.utils.cache import open_cache, open_cache_connection
 from app.core.utils.queue import open_queue
 from app.core.utils.rate_limit import RateLimiter, open_rate_limiter
 
+AnySettings = TypeVar("AnySettings", bound=SettingsBase)
+
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """Each part is None when the settings leave its class out."""
+    """Each part is None when the settings leave its class out; `require` turns None into `FeatureDisabledError`."""
 
     settings: SettingsBase
     password_hasher: PasswordHasher | None
@@ -35,6 +41,19 @@ class Resources:
     responses: ResponseCache | None
     queue: ArqRedis | None
     rate_limiter: RateLimiter | None
+    verified_tokens: VerifiedTokens | None
+
+    def settings_of(self, settings_class: type[AnySettings]) -> AnySettings:
+        """The settings as one of their classes; raises `FeatureDisabledError` if they leave it out."""
+        if not isinstance(self.settings, settings_class):
+            raise FeatureDisabledError(settings_class.__name__)
+        return self.settings
+
+
+def resources_of(app: Starlette) -> Resources:
+    """What the application holds open. This is the only way to it."""
+    resources: Resources = read_resources(app)
+    return resources
 
 
 async def _open_responses(stack: AsyncExitStack, settings: SettingsBase) -> ResponseCache | None:
@@ -64,4 +83,5 @@ async def open_resources(settings: SettingsBase) -> AsyncIterator[Resources]:
             rate_limiter=(
                 await enter(open_rate_limiter(settings)) if isinstance(settings, RedisRateLimiterSettings) else None
             ),
+            verified_tokens=VerifiedTokens(settings) if isinstance(settings, CryptSettings) else None,
         )

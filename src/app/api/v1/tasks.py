@@ -12,6 +12,7 @@ from app.api.responses import TASK_NOT_FOUND, errors, raises, unprocessable
 from app.core.config import RedisQueueSettings
 from app.core.exceptions.http_exceptions import NotFoundException, UnprocessableEntityException
 from app.core.queue.view import TaskState, read_recent, read_running, read_task
+from app.core.resources import resources_of
 from app.core.schemas import MAX_INT32, Text
 from app.crud.crud_users import StoredUser
 from app.schemas.job import TASK_ID, Job, TaskOverview, TaskRead
@@ -74,9 +75,8 @@ async def get_path_task(
     return task
 
 
-def get_queue_settings(request: Request) -> RedisQueueSettings:
-    settings: RedisQueueSettings = request.app.state.resources.settings
-    return settings
+async def get_queue_settings(request: Request) -> RedisQueueSettings:
+    return resources_of(request.app).settings_of(RedisQueueSettings)
 
 
 TaskMessage = Annotated[str, Query(description="The argument of the task.", examples=["hello"])]

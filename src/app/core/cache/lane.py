@@ -23,6 +23,7 @@ from app.core.cache.entries import EntryKey
 from app.core.cache.responses import send_hit
 from app.core.cache.rules import CacheRule
 from app.core.cache.store import ResponseCache
+from app.core.features import read_resources
 
 MAX_TARGETS = 4_096
 """Of one route in one process, the oldest forgotten first: at most about 2 MB."""
@@ -73,7 +74,7 @@ class HitLane:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         key = self._keys.get((scope.get("raw_path", b""), scope["query_string"]))
         if key is not None and scope["method"] == "GET" and not scope["app"].dependency_overrides:
-            cache: ResponseCache | None = scope["app"].state.resources.responses
+            cache: ResponseCache | None = read_resources(scope["app"]).responses
             entry = await cache.peek(key) if cache else None
             if entry is not None:
                 await send_hit(entry, send)

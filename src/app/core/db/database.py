@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, NoReturn
+from typing import Any
 
 import asyncpg
 from sqlalchemy import Executable, MetaData
@@ -16,6 +16,7 @@ from app.core.db.engine import create_pooled_engine, server_timeouts
 from app.core.db.errors import ConnectionLostError, is_invalid_value, is_outage, translate
 from app.core.db.pool import SharedPool
 from app.core.db.statements import Parameters, Row, Statements
+from app.core.features import read_resources, require
 
 
 class Base(DeclarativeBase, MappedAsDataclass):
@@ -132,15 +133,11 @@ async def open_database(settings: PostgresSettings) -> AsyncIterator[Database]:
 
 async def get_database(connection: HTTPConnection) -> Database:
     """The dependency for single statements."""
-    database: Database | None = connection.app.state.resources.database
-    return database or _switched_off()
+    database: Database | None = read_resources(connection.app).database
+    return require(database, PostgresSettings.__name__)
 
 
 async def async_get_db(connection: HTTPConnection) -> AsyncIterator[AsyncSession]:
     """The dependency for a unit of work: what is not committed is rolled back."""
     async with (await get_database(connection)).sessions() as session:
         yield session
-
-
-def _switched_off() -> NoReturn:
-    raise RuntimeError("This endpoint needs a database: let your Settings inherit from PostgresSettings.")

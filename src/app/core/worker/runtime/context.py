@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, NoReturn
+from typing import Any
 
 from arq import ArqRedis
 from redis.asyncio import Redis
@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.config import AppSettings
 from app.core.db.database import Database
+from app.core.features import require
 from app.core.logger import configure_logging
 from app.core.resources import Resources, open_resources
 from app.core.settings_base import SettingsBase
@@ -49,21 +50,17 @@ class TaskContext(dict[Any, Any]):
 
     @property
     def database(self) -> Database:
-        return self.resources.database or _switched_off("PostgresSettings")
+        return require(self.resources.database, "PostgresSettings")
 
     @property
     def cache(self) -> Redis:
-        return self.resources.cache or _switched_off("RedisCacheSettings")
+        return require(self.resources.cache, "RedisCacheSettings")
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[AsyncSession]:
         """A unit of work: what is not committed is rolled back."""
         async with self.database.sessions() as session:
             yield session
-
-
-def _switched_off(settings_class: str) -> NoReturn:
-    raise RuntimeError(f"This task needs what {settings_class} switches on: let your Settings inherit from it.")
 
 
 def startup(settings: SettingsBase, own: Hook | None) -> Hook:
