@@ -1,16 +1,21 @@
 # Everything runs in .venv, which `make install` fills from poetry.lock. Poetry itself is in .tools.
+# Another Python beside it: make test PYTHON=python3.13 VENV=.venv-3.13
 
 PYTHON ?= python3
+VENV = .venv
 HOST = 127.0.0.1
 PORT = 8000
 ARGS =
+COVERAGE = yes
+PROCESSES = 2
 ONLY =
 SCENARIO = S1
 ROUNDS = 5
 SECONDS = 5
 
-PY := .venv/bin/python
+PY := $(VENV)/bin/python
 POETRY := .tools/poetry/bin/python -m poetry --no-interaction
+ALL_TESTS := -n $(PROCESSES) --dist loadfile --no-loadscope-reorder -m "not compose"
 SOURCES := src dev deploy tests gunicorn.conf.py $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
@@ -23,13 +28,19 @@ run: install ## API, worker, PostgreSQL and Valkey on this machine (PORT=8000 HO
 	@exec $(PY) -m dev.run --host "$(HOST)" --port "$(PORT)"
 
 install: python ## The packages of poetry.lock, if they are not there yet (PYTHON=python3)
-	@"$(PYTHON)" dev/install.py
+	@"$(PYTHON)" dev/install.py "$(VENV)"
 
-test: install ## All tests and their coverage (ARGS="-k login")
+test: install ## All tests and their coverage, or some tests (ARGS="tests/test_user.py -k password")
+ifneq ($(ARGS),)
+	$(PY) -m pytest -m "not compose" $(ARGS)
+else ifeq ($(COVERAGE),no)
+	$(PY) -m pytest $(ALL_TESTS)
+else
 	@$(PY) -m coverage erase
-	$(PY) -m coverage run -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not compose" $(ARGS)
+	$(PY) -m coverage run -m pytest $(ALL_TESTS)
 	@$(PY) -m coverage combine --quiet
 	$(PY) -m coverage report
+endif
 
 test-compose: install ## The tests of docker-compose.yml, which need Docker
 	$(PY) -m pytest -m compose $(ARGS)
@@ -60,7 +71,7 @@ format: install ## Format the code and mend what the linter can
 
 clean: python ## Remove .venv, .tools, the local data and all caches
 	@"$(PYTHON)" -m dev.local.clean
-	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov
+	rm -rf .venv .venv-* .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 python:

@@ -1,6 +1,8 @@
 """Puts Poetry into `.tools` and the packages that poetry.lock names into `.venv`; does nothing if both are there.
 
-python dev/install.py      (Python 3.11 or newer, nothing else; pip's own configuration says where packages are)
+python dev/install.py [.venv]    (Python 3.11 or newer, nothing else; pip's own configuration says where packages are)
+
+Another folder keeps the packages for another Python: both Pythons share `.tools`.
 """
 
 import fcntl
@@ -57,7 +59,7 @@ class Environment:
         self.python = folder / "bin" / "python"
         self._folder = folder
         self._stamp = folder / "installed"
-        self._content = f"{content}, Python {platform.python_version()}\n"
+        self._content = f"{content}\n"
 
     def is_current(self) -> bool:
         return self.python.exists() and self._stamp.exists() and self._stamp.read_text() == self._content
@@ -108,12 +110,12 @@ def install_packages(environment: Environment, tools: Environment, pip: list[str
     environment.finish()
 
 
-def install() -> None:
+def install(folder: str) -> None:
     """Raises `InstallError`."""
     if find_spec("venv") is None or find_spec("ensurepip") is None:
         raise InstallError("this Python lacks the module venv (Debian and Ubuntu: `apt install python3-venv`)")
     lock_digest = hashlib.sha256((PROJECT / "poetry.lock").read_bytes()).hexdigest()
-    environment = Environment(PROJECT / ".venv", lock_digest)
+    environment = Environment(PROJECT / folder, f"{lock_digest}, Python {platform.python_version()}")
     tools = Environment(TOOLS / "poetry", " ".join((PIP, *POETRY)))
     TOOLS.mkdir(exist_ok=True)
     with (TOOLS / "lock").open("w") as lock:
@@ -132,7 +134,7 @@ def install() -> None:
 def main() -> int:
     """Returns the exit status."""
     try:
-        install()
+        install(*sys.argv[1:] or [".venv"])
     except (InstallError, OSError) as error:
         print(f"install: {error}", file=sys.stderr)
     except KeyboardInterrupt:

@@ -34,7 +34,7 @@ async def start(module: tuple[str, ...], environment: dict[str, str]) -> asyncio
         "-m",
         *module,
         cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": "src", "HOST": "127.0.0.1", "PORT": str(free_port())} | environment,
+        env=os.environ | environment | {"PYTHONPATH": "src", "HOST": "127.0.0.1", "PORT": str(free_port())},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
