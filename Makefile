@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV = .venv
 HOST = 127.0.0.1
 PORT = 8000
+PROGRAM = api
 ARGS =
 COVERAGE = yes
 PROCESSES = 2
@@ -19,18 +20,38 @@ ALL_TESTS := -n $(PROCESSES) --dist loadfile --no-loadscope-reorder -m "not comp
 SOURCES := src dev deploy tests gunicorn.conf.py $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test test-compose bench profile check chaos fuzz format clean python
+.PHONY: help run debug servers psql valkey-cli logs reset install test test-compose bench profile check chaos fuzz format clean python
 
-help: ## This list
+help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-run: install ## API, worker, PostgreSQL and Valkey on this machine (PORT=8000 HOST=127.0.0.1)
+run: install ## Start PostgreSQL, Valkey, the API and the worker (PORT=8000 HOST=127.0.0.1)
 	@exec $(PY) -m dev.run --host "$(HOST)" --port "$(PORT)"
 
-install: python ## The packages of poetry.lock, if they are not there yet (PYTHON=python3)
+debug: install ## The same with the API in this terminal, for breakpoint(); or PROGRAM=worker
+	@exec $(PY) -m dev.run --host "$(HOST)" --port "$(PORT)" --debug "$(PROGRAM)"
+
+servers: install ## Start PostgreSQL and Valkey alone, for an API started by an editor or by hand
+	@exec $(PY) -m dev.run --only-servers
+
+psql: install ## Open psql on the database that the settings name (ARGS='-c "SELECT 1"')
+	@exec $(PY) -m dev.local.psql $(ARGS)
+
+valkey-cli: install ## Send commands to the Redis that the settings name (ARGS="DBSIZE")
+	@exec $(PY) -m dev.local.valkey_cli $(ARGS)
+
+logs: ## Follow the logs of the application, PostgreSQL and Valkey
+	@files=$$(ls -d src/app/logs/app.log .local/*.log .local/*/server.log 2>/dev/null); \
+		[ -n "$$files" ] || { echo "There are no logs yet: start \`make run\`." >&2; exit 1; }; \
+		exec tail -n 20 -F $$files
+
+reset: python ## Delete the local data and keep the installed packages and src/.env (asks first)
+	@"$(PYTHON)" -m dev.local.clean --ask
+
+install: python ## Install the packages of poetry.lock, if they are missing (PYTHON=python3)
 	@"$(PYTHON)" dev/install.py "$(VENV)"
 
-test: install ## All tests and their coverage, or some tests (ARGS="tests/test_user.py -k password")
+test: install ## Run all tests with their coverage, or some tests (ARGS="tests/test_user.py -k password")
 ifneq ($(ARGS),)
 	$(PY) -m pytest -m "not compose" $(ARGS)
 else ifeq ($(COVERAGE),no)
@@ -42,7 +63,7 @@ else
 	$(PY) -m coverage report
 endif
 
-test-compose: install ## The tests of docker-compose.yml, which need Docker
+test-compose: install ## Run the tests of the compose files, which need Docker
 	$(PY) -m pytest -m compose $(ARGS)
 
 bench: install ## The hot requests against a hand-written application (ONLY=S1,S4 ROUNDS=5 SECONDS=5)
@@ -51,7 +72,7 @@ bench: install ## The hot requests against a hand-written application (ONLY=S1,S
 profile: install ## A flame graph of one of these requests (SCENARIO=S5 SECONDS=5)
 	$(PY) -m benchmarks.profile $(SCENARIO) --seconds $(SECONDS)
 
-check: install ## Format, lint, types, import directions, lock file, migrations
+check: install ## Check format, lint, types, import directions, lock file, migrations
 	$(PY) -m ruff format --check $(SOURCES)
 	$(PY) -m ruff check $(SOURCES)
 	$(PY) -m mypy
@@ -65,12 +86,12 @@ chaos: install ## Random faults against real processes (SECONDS=120 SEED=1)
 fuzz: install ## Generated requests against the API, as three roles (CASES=10000 SEED=1)
 	$(PY) -m dev.fuzz --cases $(or $(CASES),10000) --seed $(or $(SEED),1)
 
-format: install ## Format the code and mend what the linter can
+format: install ## Format the code and fix what the linter can fix
 	$(PY) -m ruff check --fix $(SOURCES)
 	$(PY) -m ruff format $(SOURCES)
 
-clean: python ## Remove .venv, .tools, the local data and all caches
-	@"$(PYTHON)" -m dev.local.clean
+clean: python ## Delete .venv, .tools, the local data and all caches
+	@"$(PYTHON)" -m dev.local.clean --everything
 	rm -rf .venv .venv-* .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -36,3 +36,4 @@ forwarded_allow_ips = ""
 # NGINX writes the access log.
 accesslog = None
 errorlog = "-"
+logger_class = "app.core.gunicorn_logger.ServerLogger"

@@ -1,9 +1,12 @@
 #!/bin/sh
-# Starts the API in a container. SERVER says how: `uvicorn` reloads on changes, `gunicorn` reads gunicorn.conf.py.
+# Starts the API in a container. SERVER selects how: `uvicorn` reloads on changes, `gunicorn` reads gunicorn.conf.py.
 set -eu
 case "${SERVER:-gunicorn}" in
-    # Whom to believe about the client's address is TRUSTED_PROXIES' business alone.
-    uvicorn) exec uvicorn app.main:app --host 0.0.0.0 --port "${PORT:-8000}" --no-proxy-headers --reload --reload-dir src ;;
+    # Only TRUSTED_PROXIES decides which proxies are trusted with the client's address.
+    uvicorn)
+        exec uvicorn app.main:app --host 0.0.0.0 --port "${PORT:-8000}" --no-proxy-headers --reload --reload-dir src \
+            --log-config src/app/core/uvicorn_logging.json
+        ;;
     gunicorn) exec gunicorn app.main:app ;;
     *)
         echo "SERVER is \"$SERVER\": set it to uvicorn or gunicorn" >&2

@@ -1,0 +1,7 @@
+"""Tools for developers of this project. Nothing here is part of the image or imported by the application.
+
+- `install.py` fills `.venv` from poetry.lock (`make install`).
+- `services.py` starts PostgreSQL and Valkey from Python packages, for `make run` and for the tests.
+- `run.py` with the package `local` runs the application on this machine (`make run`, `make debug`, `make servers`).
+- `check_migrations.py` runs the migrations against an empty database (`make check`).
+"""

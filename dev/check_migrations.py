@@ -1,4 +1,4 @@
-"""Takes an empty PostgreSQL up to the newest migration, looks for differences to the models, and takes it down again.
+"""Upgrades an empty PostgreSQL to the newest migration, compares it with the models, and downgrades it again.
 
 python -m dev.check_migrations
 """
@@ -16,7 +16,7 @@ STEPS = (["upgrade", "head"], ["check"], ["downgrade", "base"], ["upgrade", "hea
 
 
 def check(server: PostgresServer) -> None:
-    """Runs Alembic as its command line does; it ends the process where a step fails."""
+    """Runs the steps as Alembic's command line does; a step that fails ends the process."""
     os.environ |= {
         "ENVIRONMENT": "local",
         "POSTGRES_SERVER": server.host,

@@ -1,4 +1,4 @@
-"""Puts Poetry into `.tools` and the packages that poetry.lock names into `.venv`; does nothing if both are there.
+"""Installs Poetry into `.tools` and the packages of poetry.lock into `.venv`; does nothing if both are current.
 
 python dev/install.py [.venv]    (Python 3.11 or newer, nothing else; pip's own configuration says where packages are)
 
@@ -19,12 +19,12 @@ PROJECT = Path(__file__).resolve().parents[1]
 TOOLS = PROJECT / ".tools"
 PIP = "pip==26.3"
 POETRY = ("poetry==2.5.1", "poetry-plugin-export==1.10.1")
-"""In an environment of their own: their dependencies are not the application's."""
+"""In a separate environment: their dependencies are not the application's."""
 _PROGRESS_SECONDS = 5.0
 
 
 class InstallError(Exception):
-    """Why the installation failed, with the last lines of the tool that did."""
+    """Why the installation failed, with the last lines of the tool that failed."""
 
 
 def say(text: str) -> None:
@@ -32,8 +32,8 @@ def say(text: str) -> None:
 
 
 def run(command: list[str], what: str) -> None:
-    """Runs a tool with its output in the log and a sign of life now and then."""
-    said, packages = time.monotonic(), 0
+    """Runs a tool with its output in the log, and reports its progress every few seconds."""
+    reported, packages = time.monotonic(), 0
     recent: deque[str] = deque(maxlen=15)
     with (
         (TOOLS / "install.log").open("a", encoding="utf-8") as log,
@@ -45,15 +45,15 @@ def run(command: list[str], what: str) -> None:
             log.write(line)
             recent.extend([line] if "WARNING" not in line else [])
             packages += line.startswith("Collecting ")
-            if time.monotonic() > said + _PROGRESS_SECONDS:
-                said = time.monotonic()
+            if time.monotonic() > reported + _PROGRESS_SECONDS:
+                reported = time.monotonic()
                 say(f"  ... {packages} packages found")
     if process.returncode:
         raise InstallError(f"{what} failed, the end of {TOOLS / 'install.log'} is\n{''.join(recent)}".rstrip())
 
 
 class Environment:
-    """A virtual environment with a stamp that tells what was installed into it last."""
+    """A virtual environment with a stamp file that says what was installed into it last."""
 
     def __init__(self, folder: Path, content: str) -> None:
         self.python = folder / "bin" / "python"
@@ -65,7 +65,7 @@ class Environment:
         return self.python.exists() and self._stamp.exists() and self._stamp.read_text() == self._content
 
     def create(self) -> subprocess.Popen[bytes]:
-        """Begins to make it, anew if it is for another Python."""
+        """Starts to create it, again from the beginning if it is for another Python."""
         configuration = self._folder / "pyvenv.cfg"
         self._stamp.unlink(missing_ok=True)
         if configuration.exists() and f"version = {platform.python_version()}\n" in configuration.read_text():
@@ -79,13 +79,13 @@ class Environment:
 
 
 def wait_for(creation: subprocess.Popen[bytes]) -> None:
-    """Raises `InstallError` if the environment could not be made."""
+    """Raises `InstallError` if the environment could not be created."""
     if creation.wait():
-        raise InstallError("this Python cannot make virtual environments, its own words are above")
+        raise InstallError("this Python cannot create virtual environments, its own message is above")
 
 
 def install_tools(tools: Environment) -> list[str]:
-    """Poetry and a pip that installs twice as fast as Python's own; returns the command line of that pip."""
+    """Installs Poetry, and a pip that is twice as fast as the one of Python; returns the command line of that pip."""
     pip = [str(tools.python), "-m", "pip", "--no-input", "--disable-pip-version-check"]
     if not tools.is_current():
         say("Poetry, once for this checkout")
@@ -97,14 +97,14 @@ def install_tools(tools: Environment) -> list[str]:
 
 
 def install_packages(environment: Environment, tools: Environment, pip: list[str]) -> None:
-    """What the lock says, each file checked against the lock's hashes."""
+    """Installs the packages of the lock, each file checked against the lock's hash."""
     say("the packages of poetry.lock")
     requirements = str(TOOLS / "requirements.txt")
     poetry = [str(tools.python), "-m", "poetry", "--no-interaction", "export"]
     run([*poetry, "--with", "dev", "--output", requirements], "reading poetry.lock")
     target = ["--python", str(environment.python), "install", "--no-deps", "--require-hashes", "--no-compile"]
     run([*pip, *target, "--requirement", requirements], "installing the packages of poetry.lock")
-    # On all cores, unlike pip; some packages carry templates that do not compile.
+    # On all cores, unlike pip; some packages contain templates that do not compile.
     compile_all = [str(environment.python), "-m", "compileall", "-q", "-j", "0", str(environment.python.parents[1])]
     subprocess.run(compile_all, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
     environment.finish()
@@ -124,7 +124,7 @@ def install(folder: str) -> None:
             return
         begin = time.monotonic()
         (TOOLS / "install.log").unlink(missing_ok=True)
-        creation = environment.create()  # beside the tools, which take as long
+        creation = environment.create()  # while the tools are installed, which takes as long
         pip = install_tools(tools)
         wait_for(creation)
         install_packages(environment, tools, pip)
@@ -138,7 +138,7 @@ def main() -> int:
     except (InstallError, OSError) as error:
         print(f"install: {error}", file=sys.stderr)
     except KeyboardInterrupt:
-        print("install: interrupted, the next call goes on from here", file=sys.stderr)
+        print("install: interrupted, the next `make install` continues", file=sys.stderr)
     else:
         return 0
     return 1

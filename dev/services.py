@@ -36,9 +36,9 @@ __all__ = [
 ]
 
 POSTGRES_FAST = ("-c", "fsync=off", "-c", "full_page_writes=off")
-"""For tests: rows survive the death of the server, but not of the machine."""
+"""For tests: rows survive a killed server, but not a crash of the machine."""
 VALKEY_DURABLE = ("--appendonly", "yes", "--appendfsync", "everysec")
-"""Without it Valkey forgets everything when it ends."""
+"""Without it Valkey keeps nothing when it ends."""
 
 
 def _quoted(value: str) -> str:
@@ -50,7 +50,7 @@ def _quoted(value: str) -> str:
 def temporary_folder() -> Iterator[Path]:
     """A short-lived folder for servers.
 
-    Root's PostgreSQL runs as another user, who could not reach pytest's `tmp_path`.
+    Root's PostgreSQL runs as another user, who cannot reach pytest's `tmp_path`.
     """
     folder = Path(tempfile.mkdtemp(prefix="services-"))
     try:
@@ -61,7 +61,7 @@ def temporary_folder() -> Iterator[Path]:
 
 
 class PostgresServer(Server):
-    """PostgreSQL with `user` as superuser, who must give the password also on 127.0.0.1.
+    """PostgreSQL with `user` as superuser; every connection needs a password, also on 127.0.0.1.
 
     Started by root it runs as the owner of its cluster, at first `nobody`, who must be able to reach the data folder.
     """
@@ -93,7 +93,7 @@ class PostgresServer(Server):
         programs = postgres_programs(account, self.data)
         if not self._cluster.exists():
             self._initialise(programs, account)
-        self._pid_file.unlink(missing_ok=True)  # its process is gone, but the pid may be in use again
+        self._pid_file.unlink(missing_ok=True)  # its process has ended, but the pid may be in use again
         settings = {"listen_addresses": self.host, "port": self.port, "unix_socket_directories": "", "timezone": "UTC"}
         arguments = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return Launch([str(programs / "postgres"), "-D", str(self._cluster), *arguments, *self.options], account)
@@ -113,14 +113,14 @@ class PostgresServer(Server):
         result = run_as(account, [*command, f"--pwfile={password_file}"])
         password_file.unlink()
         if result.returncode:
-            raise ServiceError(f"The database folder {self._cluster} cannot be made.\n{result.stdout}")
+            raise ServiceError(f"The database folder {self._cluster} cannot be created.\n{result.stdout}")
         unfinished.rename(self._cluster)
 
     @property
     def _pid_file(self) -> Path:
         return self._cluster / "postmaster.pid"
 
-    def _answers(self) -> bool:
+    def _accepts_clients(self) -> bool:
         # `pg_ctl` waits in the same way: the eighth line is the state.
         lines = self._pid_file.read_text().splitlines() if self._pid_file.exists() else []
         return len(lines) >= 8 and lines[0] == str(self.pid) and lines[7].strip() == "ready"
@@ -140,13 +140,15 @@ class ValkeyServer(Server):
         return self.data / "server.pid"
 
     def _prepare(self) -> Launch:
-        settings = {"bind": self.host, "port": str(self.port), "dir": str(self.data), "save": ""}
+        settings = {"bind": self.host, "dir": str(self.data), "save": ""}
         settings |= {"requirepass": self.password} if self.password else {}
         # By standard input: other users can read arguments.
         lines = [f"{name} {_quoted(value)}" for name, value in settings.items()]
         command = [
             str(valkey_program()),
             "-",
+            "--port",
+            str(self.port),
             "--pidfile",
             str(self._pid_file),
             "--set-proc-title",
@@ -155,7 +157,7 @@ class ValkeyServer(Server):
         ]
         return Launch(command, standard_input="\n".join(lines).encode())
 
-    def _answers(self) -> bool:
+    def _accepts_clients(self) -> bool:
         if self._pid_file.read_text().strip() != str(self.pid):
             return False
         with (

@@ -1,8 +1,11 @@
-"""The parts of the local runner and of the installation, each where it can go wrong."""
+"""The parts of the local run and of the installation, each where it can fail."""
 
 import asyncio
+import io
 import json
 import os
+import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,20 +16,28 @@ from types import SimpleNamespace
 import asyncpg
 import pytest
 
+from app.core.settings_base import read_env_file
 from dev import install
-from dev.local import processes, servers
-from dev.local.claim import claim
-from dev.local.clean import remove_local_data
+from dev.local import clean, places, processes, psql, servers, valkey_cli
+from dev.local.breakpoints import explain
+from dev.local.claim import AlreadyRunningError, claim
+from dev.local.clean import delete_data
 from dev.local.database import ADMINISTRATOR, prepare_database
-from dev.local.environment import child_environment, make_env_file, redis_setting
+from dev.local.environment import child_environment, make_env_file, write_servers_file
+from dev.local.login import find_login_problem, responds
+from dev.local.migrations import Migrations
+from dev.local.options import Options, parse
 from dev.local.ports import free_port
 from dev.local.processes import living, wait_until
 from dev.local.record import RunRecord
-from dev.local.screen import address, welcome
+from dev.local.screen import failed_login_lines, login_lines, welcome, wrong_password_lines
+from dev.local.servers import ServerChoice, Servers
 from dev.local.supervisor import Child, Program, Supervisor
 from dev.services import POSTGRES_FAST, PostgresServer, ServiceError, ValkeyServer, temporary_folder
+from tests.helper import Rows
 
 PROJECT = Path(__file__).resolve().parents[1]
+SET_BY_THE_USER = "which is set in src/.env or the environment"
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 
 
@@ -37,29 +48,39 @@ def folder() -> Iterator[Path]:
 
 
 def settings(**changes: object) -> SimpleNamespace:
+    """Settings as `make run` reads them, without Redis."""
     defaults = {
         "POSTGRES_USER": "app",
         "POSTGRES_PASSWORD": "p",
+        "POSTGRES_SERVER": "localhost",
+        "POSTGRES_PORT": 5432,
         "POSTGRES_DB": "app",
-        "POSTGRES_PORT": free_port(),
         "ADMIN_USERNAME": "admin",
         "ADMIN_PASSWORD": "it's",
     }
     return SimpleNamespace(**(defaults | changes))
 
 
+def redis_settings(**changes: object) -> SimpleNamespace:
+    """Settings without PostgreSQL: what `changes` does not say has its default."""
+    values: dict[str, object] = {}
+    for part in places.REDIS_PARTS:
+        values |= {f"{part}_HOST": "localhost", f"{part}_PORT": 6379, f"{part}_PASSWORD": "", f"{part}_SSL": False}
+    return SimpleNamespace(**(values | changes))
+
+
 class TestEnvironment:
-    def test_an_existing_file_is_never_touched(self, tmp_path: Path) -> None:
+    def test_an_existing_file_is_never_changed(self, tmp_path: Path) -> None:
         (tmp_path / ".env.example").write_text("SECRET_KEY=example\n")
         (tmp_path / ".env").write_text("mine")
         assert not make_env_file(tmp_path)
         assert (tmp_path / ".env").read_text() == "mine"
 
-    def test_without_an_example_there_is_nothing_to_make(self, tmp_path: Path) -> None:
+    def test_without_an_example_no_file_is_made(self, tmp_path: Path) -> None:
         assert not make_env_file(tmp_path)
         assert list(tmp_path.iterdir()) == []
 
-    def test_each_file_gets_a_secret_of_its_own(self, tmp_path: Path) -> None:
+    def test_each_file_has_another_secret(self, tmp_path: Path) -> None:
         made = set()
         (tmp_path / ".env.example").write_text("A=1\nSECRET_KEY=example # a hint\nB=2\n")
         for _ in range(2):
@@ -69,14 +90,123 @@ class TestEnvironment:
         assert len(made) == 2
         assert all(text.startswith('A=1\nSECRET_KEY="') and text.endswith('"\nB=2\n') for text in made)
 
-    def test_one_valkey_serves_all_parts_that_are_there(self, tmp_path: Path) -> None:
-        values = settings(REDIS_QUEUE_PORT=7000, REDIS_RATE_LIMIT_PORT=7001, REDIS_RATE_LIMIT_PASSWORD="secret")
-        assert redis_setting(values, "PORT") == "7000"
-        assert redis_setting(values, "PASSWORD") == "secret"
-        valkey = ValkeyServer(tmp_path, port=7002, password="secret")
-        environment = child_environment(values, PostgresServer(tmp_path, port=7003, password="other"), valkey)
-        assert environment["REDIS_CACHE_PORT"] == environment["REDIS_QUEUE_PORT"] == "7002"
-        assert (environment["POSTGRES_PORT"], environment["POSTGRES_PASSWORD"]) == ("7003", "p")
+    def test_the_servers_file_holds_any_password(self, tmp_path: Path) -> None:
+        values = {"REDIS_CACHE_PASSWORD": 'it\'s a \\ "quoted" $HOME #1', "REDIS_CACHE_PORT": "1"}
+        write_servers_file(tmp_path / "servers.env", values)
+        assert read_env_file(tmp_path / "servers.env") == values
+
+    def test_the_environment_of_the_user_wins(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PYTHONBREAKPOINT", "ipdb.set_trace")
+        monkeypatch.setenv("CREATE_TABLES_ON_START", "")
+        environment = child_environment({"PYTHONBREAKPOINT": "ours", "CREATE_TABLES_ON_START": "false"})
+        assert (environment["PYTHONBREAKPOINT"], environment["CREATE_TABLES_ON_START"]) == ("ipdb.set_trace", "false")
+
+
+class TestServerChoice:
+    """Which servers a run starts; nothing is started here."""
+
+    def choose(
+        self, values: SimpleNamespace, given: dict[str, object], folder: Path, kept: dict[str, str] | None = None
+    ) -> tuple[Servers, list[str]]:
+        said: list[str] = []
+        for name, value in given.items():
+            setattr(values, name, value)
+        return ServerChoice(values, given, kept or {}, said.append).choose(folder), said
+
+    def test_what_is_not_given_is_started_and_written_down(self, folder: Path) -> None:
+        chosen, said = self.choose(settings(), {}, folder)
+        assert chosen.postgres
+        assert chosen.variables["POSTGRES_PORT"] == str(chosen.postgres.port) != "5432"
+        assert len(chosen.variables["POSTGRES_PASSWORD"]) > 20
+        again, _ = self.choose(settings(), {}, folder, chosen.variables)
+        assert again.variables == chosen.variables
+        assert said == []
+
+    def test_a_password_that_is_given_is_kept(self, folder: Path) -> None:
+        chosen, _ = self.choose(settings(), {"POSTGRES_PASSWORD": "mine"}, folder)
+        assert "POSTGRES_PASSWORD" not in chosen.variables
+
+    def test_a_server_of_another_machine_is_used(self, folder: Path) -> None:
+        chosen, said = self.choose(settings(), {"POSTGRES_SERVER": "db.example.com"}, folder)
+        assert (chosen.postgres, chosen.variables) == (None, {})
+        assert said == [
+            "POSTGRES: uses the PostgreSQL at db.example.com:5432, which is set in src/.env or the environment"
+        ]
+        assert list(folder.iterdir()) == []
+
+    def test_a_given_port_is_used_if_a_program_listens_there_and_else_started(self, folder: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            port = other.getsockname()[1]
+            chosen, said = self.choose(settings(), {"POSTGRES_PORT": port}, folder)
+            assert chosen.postgres is None
+            assert said == [
+                f"POSTGRES: uses the server at localhost:{port}, which is set in src/.env or the environment"
+            ]
+        chosen, said = self.choose(settings(), {"POSTGRES_PORT": port}, folder)
+        assert chosen.postgres
+        assert (chosen.postgres.port, chosen.variables, said) == (port, {}, [])
+
+    def test_the_server_of_another_checkout_is_refused(self, folder: Path) -> None:
+        with ValkeyServer(folder / "other") as other, pytest.raises(ServiceError, match="Valkey of another checkout"):
+            self.choose(redis_settings(), {"REDIS_QUEUE_PORT": other.port}, folder / "this")
+
+    @pytest.mark.parametrize(
+        ("part", "variable", "value"),
+        [("POSTGRES", "POSTGRES_SERVER", "your_server"), ("REDIS", "REDIS_QUEUE_HOST", "your_host")],
+    )
+    def test_a_placeholder_is_refused(self, folder: Path, part: str, variable: str, value: str) -> None:
+        values = settings() if part == "POSTGRES" else redis_settings()
+        with pytest.raises(ServiceError, match=f"{variable}: replace the placeholder"):
+            self.choose(values, {variable: value}, folder)
+
+    def test_one_valkey_serves_the_parts_that_are_not_given(self, folder: Path) -> None:
+        port = free_port()
+        given = {"REDIS_QUEUE_PORT": port, "REDIS_RATE_LIMIT_PASSWORD": "secret"}
+        chosen, _ = self.choose(redis_settings(), given, folder)
+        ports = {server.port: server.password for server in chosen.valkeys}
+        assert ports[port] == ""
+        assert ports[int(chosen.variables["REDIS_CACHE_PORT"])] == "secret"
+        assert chosen.variables["REDIS_RATE_LIMIT_PORT"] == chosen.variables["REDIS_CACHE_PORT"]
+        assert chosen.variables["REDIS_CACHE_PASSWORD"] == "secret"
+        assert not any(name.startswith("REDIS_QUEUE") or "RATE_LIMIT_PASS" in name for name in chosen.variables)
+
+    @pytest.mark.parametrize(
+        "given",
+        [{"REDIS_CACHE_PASSWORD": "one", "REDIS_QUEUE_PASSWORD": "two"}, {"REDIS_CACHE_SSL": True}],
+        ids=["passwords", "TLS"],
+    )
+    def test_what_one_valkey_cannot_do_is_refused(self, folder: Path, given: dict[str, object]) -> None:
+        with pytest.raises(ServiceError, match="share one local Valkey"):
+            self.choose(redis_settings(), given, folder)
+
+    def test_a_feature_that_is_switched_off_starts_nothing(self, folder: Path) -> None:
+        chosen, _ = self.choose(SimpleNamespace(), {}, folder)
+        assert (chosen.postgres, chosen.valkeys, chosen.variables) == (None, [], {})
+
+    def test_the_servers_are_described(self) -> None:
+        values = SimpleNamespace(**vars(settings()), **vars(redis_settings(REDIS_QUEUE_PORT=7000)))
+        lines = places.describe_servers(values)
+        assert [line.split()[1].rstrip(",") for line in lines] == ["localhost:5432", "localhost:6379", "localhost:7000"]
+
+
+class TestMigrations:
+    def test_new_files_wait_and_the_next_start_applies_them(self, tmp_path: Path) -> None:
+        (tmp_path / "1_first.py").touch()
+        data = tmp_path / "data"
+        data.mkdir()
+        migrations = Migrations(tmp_path, data, "app")
+        assert not migrations.is_database_current()
+        migrations.note_applied()
+        assert Migrations(tmp_path, data, "app").is_database_current()
+        assert not Migrations(tmp_path, data, "other").is_database_current()
+        (tmp_path / "2_second.py").touch()
+        assert migrations.find_waiting() == ["2_second.py"]
+        assert not Migrations(tmp_path, data, "app").is_database_current()
+
+    def test_a_given_database_is_never_taken_for_current(self, tmp_path: Path) -> None:
+        migrations = Migrations(tmp_path, None, "app")
+        migrations.note_applied()
+        assert not migrations.is_database_current()
 
 
 def test_the_database_follows_the_settings(folder: Path) -> None:
@@ -105,39 +235,37 @@ def test_the_database_follows_the_settings(folder: Path) -> None:
             prepare(server, "postgres", "third")
 
 
-class TestServers:
-    def test_a_lost_password_is_told_with_its_mend(self, folder: Path) -> None:
+class TestDataFolder:
+    def test_a_lost_password_is_reported_with_its_fix(self, folder: Path) -> None:
         (folder / "postgres" / "cluster").mkdir(parents=True)
-        with pytest.raises(ServiceError, match="make clean"):
-            servers.local_postgres(settings(), folder, print)
+        with pytest.raises(ServiceError, match="make reset"):
+            ServerChoice(settings(), (), {}, print).choose(folder)
 
-    @pytest.mark.skipif(os.geteuid() != 0, reason="only root's PostgreSQL runs as somebody else")
-    def test_data_that_postgres_could_not_reach_are_kept_elsewhere(
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root's PostgreSQL runs as another user")
+    def test_data_that_postgres_cannot_reach_are_kept_elsewhere(
         self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         tmp_path.chmod(0o700)
         monkeypatch.setattr(servers, "_SHARED_STATE", folder / "state")
         said: list[str] = []
         for _ in range(2):
-            server = servers.local_postgres(settings(), tmp_path, said.append)
+            server = ServerChoice(settings(), (), {}, said.append).choose(tmp_path).postgres
+            assert server
             assert server.data.parent == folder / "state"
-            server.stop()
         assert len(said) == 1
-        remove_local_data(tmp_path)
+        delete_data(tmp_path)
         assert list((folder / "state").iterdir()) == []
+        assert not (tmp_path / "postgres").is_symlink()
 
 
 class TestClaim:
-    def test_the_second_is_told_who_the_first_is(self, tmp_path: Path) -> None:
+    def test_a_second_run_is_told_about_the_first(self, tmp_path: Path) -> None:
         with ExitStack() as stack:
             claim(tmp_path, stack).write("http://there", [])
-            with pytest.raises(ServiceError, match=f"already running as process {os.getpid()} at http://there"):
-                remove_local_data(tmp_path)
-        remove_local_data(tmp_path)
-        assert not tmp_path.exists()
-        remove_local_data(tmp_path)
+            with pytest.raises(AlreadyRunningError, match=f"already running as process {os.getpid()} at http://there"):
+                delete_data(tmp_path)
 
-    def test_a_group_is_ended_though_its_leader_is_dead(self, tmp_path: Path) -> None:
+    def test_a_group_is_ended_though_its_leader_has_ended(self, tmp_path: Path) -> None:
         leader = subprocess.Popen(
             [sys.executable, "-c", f"import subprocess; print(subprocess.Popen({SLEEP!r}).pid, flush=True); input()"],
             stdin=subprocess.PIPE,
@@ -155,24 +283,70 @@ class TestClaim:
         assert member not in living()
         assert not record.end_remains()
 
-    def test_a_stranger_with_a_former_pid_is_left_alone(self, tmp_path: Path) -> None:
-        with subprocess.Popen(SLEEP, start_new_session=True) as stranger:
+    def test_a_program_in_the_foreground_is_ended_too(self, tmp_path: Path) -> None:
+        with subprocess.Popen(SLEEP) as program:
             record = RunRecord(tmp_path / "run.json")
-            record.write("", [stranger.pid])
+            record.write("", [program.pid])
+            assert record.end_remains()
+            assert program.wait(10)
+
+    def test_another_process_with_a_former_pid_is_not_ended(self, tmp_path: Path) -> None:
+        with subprocess.Popen(SLEEP, start_new_session=True) as other:
+            record = RunRecord(tmp_path / "run.json")
+            record.write("", [other.pid])
             notes = json.loads((tmp_path / "run.json").read_text())
             notes["leaders"][0]["started"] = "long ago"
             (tmp_path / "run.json").write_text(json.dumps(notes))
             assert not record.end_remains()
-            assert stranger.poll() is None
-            stranger.kill()
+            assert other.poll() is None
+            other.kill()
 
-    def test_notes_that_are_broken_are_no_notes(self, tmp_path: Path) -> None:
+    def test_a_broken_record_is_ignored(self, tmp_path: Path) -> None:
         (tmp_path / "run.json").write_text("{")
         assert not RunRecord(tmp_path / "run.json").end_remains()
 
 
+class TestClean:
+    @pytest.fixture(autouse=True)
+    def local(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """Data of a Valkey that a killed run has left running, and the ports of the checkout."""
+        monkeypatch.setattr(clean, "LOCAL", folder / ".local")
+        (folder / ".local").mkdir()
+        (folder / ".local" / "servers.env").write_text("REDIS_CACHE_PORT='1'\n")
+        return folder / ".local"
+
+    def test_reset_asks_and_keeps_the_ports(self, local: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        with ValkeyServer(local / "valkey") as server:
+            pid = server.pid
+            server._lock.release()  # as if its run had been killed
+            monkeypatch.setattr("builtins.input", lambda _: "no")
+            assert clean.main(["--ask"]) == 1
+            assert (local / "valkey").exists()
+            monkeypatch.setattr("builtins.input", lambda _: "y")
+            assert clean.main(["--ask"]) == 0
+            assert pid not in living()
+        assert not (local / "valkey" / "server.pid").exists()
+        assert (local / "servers.env").exists()
+
+    def test_no_terminal_means_no(self, local: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("sys.stdin", io.StringIO())
+        assert clean.main(["--ask"]) == 1
+
+    def test_everything_is_deleted_also_twice(self, local: Path) -> None:
+        (local / "valkey").mkdir()
+        assert clean.main(["--everything"]) == 0
+        assert not local.exists()
+        assert clean.main(["--everything"]) == 0
+
+    def test_data_in_use_are_not_deleted(self, local: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        with ValkeyServer(local / "valkey") as server:
+            assert clean.main([]) == 1
+            assert server.running
+        assert "is already in use by process" in capsys.readouterr().out
+
+
 class TestSupervisor:
-    def test_what_dies_at_once_is_started_with_growing_pauses(self, tmp_path: Path) -> None:
+    def test_what_ends_at_once_is_restarted_with_growing_pauses(self, tmp_path: Path) -> None:
         said: list[str] = []
         starts: list[int] = []
         now = 1000.0
@@ -198,7 +372,7 @@ class TestSupervisor:
         ]
         assert len(starts) == 9
 
-    def test_a_failed_start_is_told_and_tried_again(self) -> None:
+    def test_a_failed_start_is_reported_and_tried_again(self) -> None:
         class Failing:
             name = "it"
             running = False
@@ -228,24 +402,86 @@ class TestSupervisor:
         assert not child.running
 
 
-class TestScreen:
+class TestOptions:
     @pytest.mark.parametrize(
         ("host", "name"),
         [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::", "[::1]"), ("::1", "[::1]"), ("box", "box")],  # noqa: S104
     )
     def test_the_address_works_in_a_browser_of_this_machine(self, host: str, name: str) -> None:
-        assert address(host, 8000) == f"http://{name}:8000"
+        assert Options(host=host).address == f"http://{name}:8000"
 
-    def test_a_password_is_quoted_for_the_shell(self, tmp_path: Path) -> None:
-        (line,) = (line for line in welcome("http://a", settings(), tmp_path).splitlines() if "curl" in line)
+    def test_a_debugger_excludes_reloads(self) -> None:
+        assert parse([]).reload
+        assert parse(["--debug", "api"]) == Options(debug="api", reload=False)
+
+
+class TestScreen:
+    def test_a_password_is_quoted_for_the_shell(self) -> None:
+        (line,) = (line for line in login_lines("http://a", "admin", "it's") if "curl" in line)
         words = subprocess.run(
-            ["sh", "-c", line.replace("curl", "printf %s\\\\n")], capture_output=True, text=True, check=True
+            ["sh", "-c", line.replace("curl", "printf '%s\\n'")], capture_output=True, text=True, check=True
         )
         assert "password=it's" in words.stdout.splitlines()
 
+    def test_only_a_login_that_works_is_shown(self, tmp_path: Path) -> None:
+        shown = welcome("http://a", login_lines("http://a", "admin", "secret"), ["PostgreSQL"], tmp_path)
+        assert "admin with the password secret" in shown
+        for lines in (wrong_password_lines("admin"), failed_login_lines("admin", "503 Service unavailable.")):
+            shown = welcome("http://a", lines, [], tmp_path)
+            assert "Log in as      admin" in shown
+            assert "secret" not in shown
+
+    def test_a_breakpoint_without_a_terminal_is_explained(self, capsys: pytest.CaptureFixture[str]) -> None:
+        explain()
+        assert re.search(r"breakpoint\(\) at test_local_parts.py:\d+ is skipped", capsys.readouterr().err)
+
+
+class TestLogin:
+    async def test_a_real_login_is_tried(self, server: str, rows: Rows) -> None:
+        root = await rows.superuser()
+
+        async def find(password: str) -> str:
+            return await asyncio.to_thread(find_login_problem, server, root.username, password)
+
+        assert responds(server)
+        assert await find("correct horse battery staple") == ""
+        assert await find("wrong") == "401 Wrong username, email or password."
+
+    def test_a_server_that_does_not_respond_is_reported(self) -> None:
+        base = f"http://127.0.0.1:{free_port()}"
+        assert not responds(base)
+        assert find_login_problem(base, "admin", "p").startswith("ConnectionRefusedError")
+
+
+class TestClients:
+    def test_psql_gets_the_settings(self) -> None:
+        command, environment = psql.psql_command(["-c", "SELECT 1"])
+        assert Path(command[0]).exists()
+        assert command[1:] == ["-c", "SELECT 1"]
+        assert {"PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE"} <= environment.keys()
+
+    def test_valkey_cli_shows_replies_and_errors(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with ValkeyServer(folder / "valkey", password="secret") as server:
+            url = f"redis://:secret@{server.host}:{server.port}/0"
+            module = SimpleNamespace(settings=SimpleNamespace(REDIS_CACHE_URL=url, REDIS_QUEUE_URL=url))
+            monkeypatch.setattr(valkey_cli, "import_module", lambda _: module)
+            assert valkey_cli.main(["RPUSH", "list", "a", "b c"]) == 0
+            assert valkey_cli.main(["--part", "queue", "LRANGE", "list", "0", "-1"]) == 0
+            assert valkey_cli.main(["NONSENSE"]) == 1
+            lines = iter(["GET list", "", "GET 'open", "GET none", "quit"])
+            monkeypatch.setattr("builtins.input", lambda _: next(lines))
+            assert valkey_cli.main([]) == 0
+        shown = capsys.readouterr().out.splitlines()
+        assert shown[:3] == ["(integer) 2", "1) a", "2) b c"]
+        assert shown[3].startswith("(error) unknown command")
+        assert shown[4].startswith("(error) WRONGTYPE")
+        assert shown[5:] == ["(error) No closing quotation", "(nil)"]
+
 
 @pytest.mark.skipif(not Path("/bin/ps").exists(), reason="no ps")
-def test_systems_without_proc_are_asked_by_ps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_ps_is_used_on_systems_without_proc(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(processes, "_BOOT_ID", tmp_path / "missing")
     assert living()[os.getpid()].parent == os.getppid()
     assert Path(sys.executable).name in processes.command_line(os.getpid())
@@ -253,7 +489,7 @@ def test_systems_without_proc_are_asked_by_ps(monkeypatch: pytest.MonkeyPatch, t
 
 
 class TestInstall:
-    def test_a_stamp_says_what_is_there(self, tmp_path: Path) -> None:
+    def test_a_stamp_file_says_what_is_installed(self, tmp_path: Path) -> None:
         environment = install.Environment(tmp_path / "venv", "one")
         assert not environment.is_current()
         environment.python.parent.mkdir(parents=True)
@@ -262,7 +498,7 @@ class TestInstall:
         assert environment.is_current()
         assert not install.Environment(tmp_path / "venv", "two").is_current()
 
-    def test_a_failure_shows_the_words_of_the_tool(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_failure_shows_the_output_of_the_tool(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(install, "TOOLS", tmp_path)
         code = "print('WARNING: noise'); print('No route to the index'); raise SystemExit(1)"
         with pytest.raises(install.InstallError, match="installing it failed") as caught:
@@ -271,7 +507,7 @@ class TestInstall:
         assert "noise" not in str(caught.value)
         assert "noise" in (tmp_path / "install.log").read_text()
 
-    def test_an_environment_that_cannot_be_made_is_told(self) -> None:
+    def test_an_environment_that_cannot_be_created_is_reported(self) -> None:
         with pytest.raises(install.InstallError):
             install.wait_for(subprocess.Popen([sys.executable, "-c", "raise SystemExit(1)"]))
 
@@ -282,9 +518,12 @@ class TestMake:
 
     def test_help_lists_every_target(self) -> None:
         listed = {line.split()[1] for line in self.make().stdout.splitlines()}
-        assert listed >= {"help", "run", "install", "test", "check", "format", "clean"}
+        text = (PROJECT / "Makefile").read_text(encoding="utf-8")
+        targets = set(re.findall(r"^([a-z][a-z-]*):", text, re.MULTILINE))
+        assert targets - listed == {"python"}
+        assert listed >= {"run", "debug", "servers", "psql", "valkey-cli", "logs", "reset"}
 
-    def test_a_missing_python_is_told(self) -> None:
+    def test_a_missing_python_is_reported(self) -> None:
         result = self.make("install", "PYTHON=/no where/python3")
         assert result.returncode
         assert 'Python 3.11 or newer is needed as "/no where/python3"' in result.stderr

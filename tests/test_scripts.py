@@ -1,17 +1,18 @@
-"""The scripts that create the first rows: they run again and again, and end with one clear line if they cannot."""
+"""The scripts that create the first rows: they can be repeated, and fail with one clear line."""
 
 import asyncio
 import os
 import subprocess
 import sys
 
+import httpx
 import pytest
 
 from app.core.db.database import open_database
 from app.crud.crud_tier import crud_tiers
 from app.crud.crud_users import crud_users
 from tests.conftest import MEASURED, Services
-from tests.helper import Rows
+from tests.helper import API, Rows
 from tests.support.readme import ROOT
 
 ADMIN = {
@@ -22,12 +23,13 @@ ADMIN = {
 }
 
 
-async def run(name: str, environment: dict[str, str]) -> tuple[int | None, str]:
+async def run(name: str, environment: dict[str, str], *arguments: str) -> tuple[int | None, str]:
     """Exit status and everything printed, of `python -m src.scripts.NAME` in the project's root."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         f"src.scripts.{name}",
+        *arguments,
         cwd=ROOT,
         env=os.environ | MEASURED | environment,
         stdout=subprocess.PIPE,
@@ -37,16 +39,50 @@ async def run(name: str, environment: dict[str, str]) -> tuple[int | None, str]:
     return process.returncode, output.decode()
 
 
-async def test_superuser_is_made_once(services: Services, empty_database: str) -> None:
+async def log_in(client: httpx.AsyncClient, password: str) -> httpx.Response:
+    return await client.post(f"{API}/login", data={"username": ADMIN["ADMIN_USERNAME"], "password": password})
+
+
+async def test_superuser_is_created_once(services: Services, empty_database: str) -> None:
     environment = services.environment(POSTGRES_DB=empty_database, **ADMIN)
     created = await run("create_first_superuser", environment)
     again = await run("create_first_superuser", environment)
 
-    assert created == (0, "superuser firstadmin created\n")
-    assert again == (0, "superuser firstadmin exists already\n")
+    where = f"(database {empty_database} at {services.postgres.host}:{services.postgres.port})"
+    assert created == (0, f"superuser firstadmin created {where}\n")
+    assert again == (0, f"superuser firstadmin exists already and was not changed {where}\n")
     async with open_database(services.settings(POSTGRES_DB=empty_database)) as database:
         user = await crud_users.read(database, "firstadmin")
     assert (user.is_superuser, user.email, user.name) == (True, "first@example.com", "First Admin")
+
+
+async def test_another_password_is_reported_and_set_on_request(
+    services: Services, client: httpx.AsyncClient, rows: Rows
+) -> None:
+    """The sessions that began with the old password end."""
+    old, new = services.environment(**ADMIN), services.environment(**ADMIN | {"ADMIN_PASSWORD": "the new password"})
+    await run("create_first_superuser", old)
+    token = (await log_in(client, ADMIN["ADMIN_PASSWORD"])).json()["access_token"]
+
+    status, output = await run("create_first_superuser", new)
+    assert (status, output.count("\n")) == (0, 1)
+    assert "exists already and was not changed; its password is not ADMIN_PASSWORD" in output
+    assert "python -m src.scripts.create_first_superuser --reset-password" in output
+    assert (await log_in(client, ADMIN["ADMIN_PASSWORD"])).is_success
+
+    status, output = await run("create_first_superuser", new, "--reset-password")
+    assert (status, output.count("\n")) == (0, 1)
+    assert output.startswith("superuser firstadmin has ADMIN_PASSWORD as its password now, and all its sessions have")
+    assert (await log_in(client, "the new password")).is_success
+    assert (await log_in(client, ADMIN["ADMIN_PASSWORD"])).status_code == 401
+    me = await client.get(f"{API}/user/me", headers={"Authorization": f"Bearer {token}"})
+    assert me.status_code == 401
+
+
+async def test_a_reset_creates_a_missing_superuser(services: Services, rows: Rows) -> None:
+    status, output = await run("create_first_superuser", services.environment(**ADMIN), "--reset-password")
+    assert status == 0
+    assert output.startswith("superuser firstadmin created (database ")
 
 
 async def test_simultaneous_runs_agree(services: Services, empty_database: str) -> None:
@@ -58,13 +94,14 @@ async def test_simultaneous_runs_agree(services: Services, empty_database: str) 
     assert [status for status, _ in results] == [0] * 6, results
 
 
-async def test_tier_is_made_once(services: Services, empty_database: str) -> None:
+async def test_tier_is_created_once(services: Services, empty_database: str) -> None:
     environment = services.environment(POSTGRES_DB=empty_database, TIER_NAME="basic")
     created = await run("create_first_tier", environment)
     again = await run("create_first_tier", environment)
 
-    assert created == (0, "tier basic created\n")
-    assert again == (0, "tier basic exists already\n")
+    where = f"(database {empty_database} at {services.postgres.host}:{services.postgres.port})"
+    assert created == (0, f"tier basic created {where}\n")
+    assert again == (0, f"tier basic exists already and was not changed {where}\n")
     async with open_database(services.settings(POSTGRES_DB=empty_database)) as database:
         assert (await crud_tiers.read(database, "basic")).id == 1
 
@@ -94,7 +131,7 @@ async def test_superuser_fails_with_one_clear_line(services: Services, changes: 
     assert services.postgres.password not in output
 
 
-async def test_a_namesake_without_privileges_is_not_promoted(services: Services, rows: Rows) -> None:
+async def test_an_ordinary_user_of_that_name_is_not_promoted(services: Services, rows: Rows) -> None:
     await rows.user("firstadmin")
     status, output = await run("create_first_superuser", services.environment(**ADMIN))
 
@@ -107,7 +144,8 @@ async def test_tier_fails_with_one_clear_line(services: Services, rows: Rows, na
     status, output = await run("create_first_tier", services.environment(TIER_NAME=name))
 
     if not name:
-        assert (status, output) == (0, "tier free created\n"), "an empty value counts as missing"
+        assert status == 0
+        assert output.startswith("tier free created "), "an empty value counts as missing"
     else:
         assert status == 1
         assert output.startswith("error: TIER_NAME: ")

@@ -1,4 +1,4 @@
-"""The embedded servers: data and port outlive every kind of end, and nobody starts them twice."""
+"""The embedded servers: data and port survive every kind of end, and no second start is possible."""
 
 import asyncio
 import os
@@ -81,7 +81,7 @@ def run_python(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_rows_and_port_outlive_a_stop_and_a_kill(postgres: PostgresServer) -> None:
+def test_rows_and_port_survive_a_stop_and_a_kill(postgres: PostgresServer) -> None:
     port = postgres.port
     sql(postgres, "CREATE TABLE kept AS SELECT 1 AS number")
     for end in (postgres.stop, postgres.kill):
@@ -100,17 +100,17 @@ def test_a_kill_leaves_no_process_behind(postgres: PostgresServer) -> None:
     assert not postgres.running
 
 
-def test_postgres_wants_the_password(postgres: PostgresServer) -> None:
+def test_postgres_requires_the_password(postgres: PostgresServer) -> None:
     with pytest.raises(asyncpg.InvalidPasswordError):
         sql(postgres, "SELECT 1", password="another")
 
 
-def test_postgres_sorts_by_code_point_and_speaks_utf8(postgres: PostgresServer) -> None:
+def test_postgres_sorts_by_code_point_and_uses_utf8(postgres: PostgresServer) -> None:
     row = sql(postgres, "SELECT upper('ä') AS upper, 'B' < 'a' AS sorted, current_setting('timezone') AS zone")[0]
     assert (row["upper"], row["sorted"], row["zone"]) == ("Ä", True, "UTC")
 
 
-def test_a_paused_postgres_does_not_answer_until_it_is_resumed(postgres: PostgresServer) -> None:
+def test_a_paused_postgres_does_not_respond_until_it_is_resumed(postgres: PostgresServer) -> None:
     postgres.pause()
     with pytest.raises(TimeoutError):
         sql(postgres, "SELECT 1")
@@ -118,14 +118,14 @@ def test_a_paused_postgres_does_not_answer_until_it_is_resumed(postgres: Postgre
     assert sql(postgres, "SELECT 1")
 
 
-def test_a_dead_postgres_starts_again(postgres: PostgresServer) -> None:
+def test_a_killed_postgres_starts_again(postgres: PostgresServer) -> None:
     os.kill(postgres.pid, signal.SIGKILL)
     assert wait_until(lambda: not postgres.running, 5)
     postgres.start()
     assert sql(postgres, "SELECT 1")
 
 
-def test_valkey_keeps_what_it_was_told_to_keep(valkey: ValkeyServer) -> None:
+def test_a_durable_valkey_keeps_its_keys(valkey: ValkeyServer) -> None:
     with redis(valkey) as client:
         client.set("kept", "yes")
     valkey.kill()
@@ -149,13 +149,13 @@ def test_a_valkey_without_password_needs_none(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [PostgresServer, ValkeyServer])
-def test_a_second_start_names_the_first(kind: type[PostgresServer] | type[ValkeyServer], folder: Path) -> None:
+def test_a_second_start_names_the_first_process(kind: type[PostgresServer] | type[ValkeyServer], folder: Path) -> None:
     with kind(folder, password=PASSWORD), pytest.raises(ServiceError, match=f"in use by process {os.getpid()}"):
         kind(folder, password=PASSWORD).start()
 
 
 @pytest.mark.parametrize("kind", [PostgresServer, ValkeyServer])
-def test_a_taken_port_is_told_from_the_log(kind: type[PostgresServer] | type[ValkeyServer], folder: Path) -> None:
+def test_a_taken_port_is_reported_from_the_log(kind: type[PostgresServer] | type[ValkeyServer], folder: Path) -> None:
     port = free_port()
     with socket.create_server(("127.0.0.1", port)):
         server = kind(folder, port=port, password=PASSWORD)
@@ -166,7 +166,7 @@ def test_a_taken_port_is_told_from_the_log(kind: type[PostgresServer] | type[Val
 
 
 @pytest.mark.parametrize("kind", ["PostgresServer", "ValkeyServer"])
-def test_the_servers_of_a_killed_owner_are_ended_and_started_anew(kind: str, folder: Path) -> None:
+def test_the_servers_of_a_killed_owner_are_ended_and_restarted(kind: str, folder: Path) -> None:
     owner = run_python(f"""
         import os, signal
         from pathlib import Path
@@ -186,7 +186,7 @@ def test_the_servers_of_a_killed_owner_are_ended_and_started_anew(kind: str, fol
         assert server.port == port
 
 
-def test_a_pid_file_that_names_a_stranger_harms_nobody(postgres: PostgresServer) -> None:
+def test_a_pid_file_with_the_pid_of_another_program_kills_nothing(postgres: PostgresServer) -> None:
     postgres.kill()
     pid_file = postgres.data / "cluster" / "postmaster.pid"
     pid_file.write_text(pid_file.read_text().replace(str(pid_file.read_text().split()[0]), str(os.getpid()), 1))
@@ -202,7 +202,7 @@ def test_nothing_runs_before_the_start(folder: Path) -> None:
         _ = server.pid
 
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreSQL as somebody else")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreSQL as another user")
 
 
 @needs_root

@@ -11,24 +11,29 @@ from dev.local.record import RunRecord
 from dev.local.screen import say
 
 
+class AlreadyRunningError(ServiceError):
+    """Another run of this checkout holds the lock."""
+
+
 def claim(local: Path, stack: ExitStack) -> RunRecord:
-    """Makes this the only run of the checkout, and ends what a killed run has left."""
+    """Takes the checkout's lock and ends what a killed run has left running."""
     local.mkdir(exist_ok=True)
     if os.geteuid() == 0:
-        local.chmod(0o755)  # root's PostgreSQL runs as somebody else
+        local.chmod(0o755)  # root's PostgreSQL runs as another user
     lock = FileLock(local / "run.lock")
     record = RunRecord(local / "run.json")
     if not lock.acquire():
         pid, where = lock.holder(), record.address()
-        raise ServiceError(f"already running as process {pid}{where and f' at {where}'}; `kill {pid}` stops it")
+        raise AlreadyRunningError(f"already running as process {pid}{where and f' at {where}'}; `kill {pid}` stops it")
     stack.callback(lock.release)
     if record.end_remains():
-        say("ended what a killed run had left behind")
+        say("ended what a killed run had left running")
     stack.callback(record.remove)
     return record
 
 
 def check_port(host: str, port: int) -> None:
+    """Raises `ServiceError` if the API cannot listen there."""
     try:
         if is_free(port, host):
             return

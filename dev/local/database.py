@@ -1,4 +1,4 @@
-"""Makes the roles and databases of the local PostgreSQL what `src/.env` asks for, also after it was changed."""
+"""Creates the role and the database that the settings name in the local PostgreSQL, also after they have changed."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,7 +8,7 @@ import asyncpg
 from dev.services import PostgresServer, ServiceError
 
 ADMINISTRATOR = "local administrator"
-"""The superuser of the local servers; nobody calls the application's own role so."""
+"""The superuser of the local server; a name that no application's role has."""
 
 
 @asynccontextmanager
@@ -40,7 +40,7 @@ async def _ensure_role(connection: asyncpg.Connection, role: str, password: str)
 
 
 async def prepare_database(server: PostgresServer, role: str, password: str, database: str) -> None:
-    """Role, password, database and its owner; what a former role left in the database becomes the new one's."""
+    """Sets role, password, database and its owner; the new role gets what an earlier one owns in the database."""
     try:
         async with _connected(server, "template1") as connection:
             await _ensure_role(connection, role, password)

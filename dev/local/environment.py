@@ -1,62 +1,42 @@
-"""What the programs of a local run are told: `src/.env`, and the variables that lead them to the local servers."""
+"""The files that programs of this checkout read their settings from: `src/.env` and `.local/servers.env`."""
 
 import os
 import re
 import secrets
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
 
-from dev.services import PostgresServer, ValkeyServer
-
-REDIS_PARTS = ("CACHE", "QUEUE", "RATE_LIMIT")
 _SECRET_KEY = re.compile(r"^SECRET_KEY=.*$", re.MULTILINE)
+_HEADER = """\
+# Written by `make run`: the servers that it has started for this checkout. Settings read this file last, so the
+# environment and src/.env win, and a server whose host or port is set there is not taken from here at all.
+"""
 
 
-class LocalSettings(Protocol):
-    """What a local run needs of the application's settings."""
-
-    POSTGRES_USER: str
-    POSTGRES_PASSWORD: str
-    POSTGRES_PORT: int
-    POSTGRES_DB: str
-    ADMIN_USERNAME: str
-    ADMIN_PASSWORD: str
-
-
-def make_env_file(folder: Path) -> bool:
-    """Whether `.env` was made from `.env.example`, with a secret of its own; an existing file is never touched."""
-    target, example = folder / ".env", folder / ".env.example"
-    if target.exists() or not example.exists():
-        return False
-    text = _SECRET_KEY.sub(f'SECRET_KEY="{secrets.token_hex(32)}"', example.read_text(encoding="utf-8"))
-    descriptor, unfinished = tempfile.mkstemp(dir=folder, prefix=".env.")  # readable by its owner only
+def _write_private(target: Path, text: str) -> None:
+    descriptor, unfinished = tempfile.mkstemp(dir=target.parent, prefix=f"{target.name}.")  # readable by its owner only
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
     Path(unfinished).replace(target)
+
+
+def make_env_file(folder: Path) -> bool:
+    """Whether `.env` was made from `.env.example`, with a new secret key; an existing file is never changed."""
+    target, example = folder / ".env", folder / ".env.example"
+    if target.exists() or not example.exists():
+        return False
+    text = example.read_text(encoding="utf-8")
+    _write_private(target, _SECRET_KEY.sub(f'SECRET_KEY="{secrets.token_hex(32)}"', text))
     return True
 
 
-def redis_setting(settings: LocalSettings, name: str) -> str:
-    """The first that is set of the cache's, the queue's and the limiter's, which share one local server."""
-    values = (getattr(settings, f"REDIS_{part}_{name}", None) for part in REDIS_PARTS)
-    return str(next((value for value in values if value), ""))
+def write_servers_file(path: Path, variables: Mapping[str, str]) -> None:
+    """Replaces the file; values may contain any character."""
+    escaped = {name: value.replace("\\", "\\\\").replace("'", "\\'") for name, value in variables.items()}
+    _write_private(path, _HEADER + "".join(f"{name}='{value}'\n" for name, value in escaped.items()))
 
 
-def child_environment(settings: LocalSettings, postgres: PostgresServer, valkey: ValkeyServer) -> dict[str, str]:
-    """Our environment with the local servers in it, which win over `src/.env`."""
-    variables = {
-        "POSTGRES_SERVER": postgres.host,
-        "POSTGRES_PORT": str(postgres.port),
-        "POSTGRES_USER": settings.POSTGRES_USER,
-        "POSTGRES_PASSWORD": settings.POSTGRES_PASSWORD,
-        "POSTGRES_DB": settings.POSTGRES_DB,
-    }
-    for part in REDIS_PARTS:
-        variables |= {
-            f"REDIS_{part}_HOST": valkey.host,
-            f"REDIS_{part}_PORT": str(valkey.port),
-            f"REDIS_{part}_PASSWORD": valkey.password,
-            f"REDIS_{part}_SSL": "false",
-        }
-    return {**os.environ, **variables}
+def child_environment(changes: Mapping[str, str]) -> dict[str, str]:
+    """The environment for the programs of a run; what the user has set wins."""
+    return {**changes, **{name: value for name, value in os.environ.items() if value}}

@@ -1,4 +1,4 @@
-"""A lock that the system lets go when its holder dies."""
+"""A lock that the system releases when its holder ends."""
 
 import fcntl
 import os
@@ -13,7 +13,7 @@ class FileLock:
         self._descriptor: int | None = None
 
     def acquire(self) -> bool:
-        """Whether the lock is ours now; never waits."""
+        """Whether this process holds the lock now; never waits."""
         if self._descriptor is not None:
             return True
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -28,11 +28,11 @@ class FileLock:
         return True
 
     def release(self) -> None:
-        """Lets the next one in; harmless if the lock is not held."""
+        """Releases the lock; does nothing if it is not held."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
     def holder(self) -> str:
-        """The pid of the process that holds the lock, or held it last."""
+        """The pid of the process that holds the lock or held it last."""
         return self._path.read_text()

@@ -1,4 +1,4 @@
-"""What the operating system knows about processes, read without tools that a slim system lacks (`/proc`, else `ps`)."""
+"""The processes of this machine, from `/proc` or else from `ps`, so that slim systems need no further tools."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ _BOOT_ID = _PROC / "sys/kernel/random/boot_id"
 
 @dataclass(frozen=True)
 class Process:
-    """One living process; `pid` and `started` together name it for ever, `pid` alone may be used again."""
+    """One running process; `pid` and `started` together are unique, `pid` alone may be used again."""
 
     pid: int
     parent: int
@@ -63,10 +63,10 @@ def command_line(pid: int) -> str:
 
 def descendants(pid: int) -> list[int]:
     """Children, their children and so on, without the process itself."""
-    everybody = living().values()
+    processes = living().values()
     found = [pid]
     for parent in found:
-        found += [process.pid for process in everybody if process.parent == parent]
+        found += [process.pid for process in processes if process.parent == parent]
     return found[1:]
 
 
@@ -80,7 +80,7 @@ def send(signal_number: int, pids: Iterable[int]) -> None:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
-    """Whether the condition came true in time."""
+    """Whether the condition became true in time."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -90,7 +90,7 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
 
 
 def kill_tree(pid: int) -> None:
-    """SIGKILL for a process and all its descendants; returns when the descendants are gone."""
+    """SIGKILL for a process and all its descendants; returns when the descendants have ended."""
     send(signal.SIGSTOP, [pid])  # a parent that sleeps starts no further children
     children = descendants(pid)
     send(signal.SIGKILL, [pid, *children])

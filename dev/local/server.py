@@ -1,4 +1,4 @@
-"""What PostgreSQL and Valkey have in common as processes of ours: lock, log, pid file, start and the ways to end."""
+"""What PostgreSQL and Valkey have in common as local processes: lock, log, pid file, start, and the ways to end."""
 
 import os
 import subprocess
@@ -63,15 +63,15 @@ class Server(ABC):
 
     @abstractmethod
     def _prepare(self) -> Launch:
-        """Makes what the first start needs."""
+        """Creates what the first start needs."""
 
     @abstractmethod
-    def _answers(self) -> bool:
-        """Whether the server accepts clients; may raise `OSError` while it does not."""
+    def _accepts_clients(self) -> bool:
+        """Whether clients can connect; may raise `OSError` while they cannot."""
 
     @property
     def running(self) -> bool:
-        """Whether the process lives, paused or not."""
+        """Whether the process exists, paused or not."""
         return self._process is not None and self._process.poll() is None
 
     @property
@@ -96,14 +96,14 @@ class Server(ABC):
             raise
 
     def recover(self) -> None:
-        """Takes the folder and ends what a killed owner left running there, so that its port is free too."""
+        """Locks the folder and ends what a killed owner has left running there, so that its port is free too."""
         self.data.mkdir(parents=True, exist_ok=True)
         if not self._lock.acquire():
             raise ServiceError(f"{self.name} in {self.data} is already in use by process {self._lock.holder()}.")
         self._clear_remains()
 
     def stop(self) -> None:
-        """Ends cleanly, paused or not; harmless if nothing runs."""
+        """Stops cleanly, paused or not; does nothing if the server does not run."""
         if self._process:
             self.resume()
             send(self.stop_signal, [self.pid] if self.running else [])
@@ -111,7 +111,7 @@ class Server(ABC):
         self.kill()
 
     def kill(self) -> None:
-        """SIGKILL, to the children too, as if the machine had lost its power; the port is free afterwards."""
+        """SIGKILL, also for the children, like a power failure; the port is free afterwards."""
         if self._process:
             if self.running:
                 kill_tree(self.pid)
@@ -120,12 +120,12 @@ class Server(ABC):
         self._lock.release()
 
     def pause(self) -> None:
-        """Freezes the server: connections stay open and nothing answers."""
+        """Freezes the server: connections stay open and get no response."""
         send(SIGSTOP, [self.pid])
         send(SIGSTOP, descendants(self.pid))
 
     def resume(self) -> None:
-        """Undoes `pause`."""
+        """Reverts `pause`."""
         send(SIGCONT, [*descendants(self.pid), self.pid])
 
     def _clear_remains(self) -> None:
@@ -168,6 +168,6 @@ class Server(ABC):
 
     def _is_ready(self) -> bool:
         try:
-            return self._answers()
+            return self._accepts_clients()
         except OSError:
             return False

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM for the local runner: noted at once, obeyed at the next safe point."""
+"""Ctrl-C and SIGTERM for the local run: recorded at once, handled at the next safe point."""
 
 import os
 import signal
@@ -14,8 +14,12 @@ class StopRequested(Exception):  # noqa: N818 - not an error
     """The user wants the run to end."""
 
 
+class RestartRequested(Exception):  # noqa: N818 - not an error
+    """The settings have changed: everything has to stop and start again."""
+
+
 class StopSignals:
-    """`requested` is true after the first signal; a second Ctrl-C kills everything on the spot."""
+    """`requested` is true after the first signal; a second Ctrl-C kills everything at once."""
 
     def __init__(self) -> None:
         self.requested = False
@@ -30,7 +34,7 @@ class StopSignals:
             raise StopRequested
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
-        # One request may come twice: to the whole group, and handed on by make.
+        # One Ctrl-C may arrive twice: sent to the whole group, and passed on by make.
         if self.requested and number == signal.SIGINT and time.monotonic() > self._at + _SECOND_AFTER_SECONDS:
             send(signal.SIGKILL, descendants(os.getpid()))
             os._exit(1)

@@ -1,14 +1,14 @@
-"""Keeps programs running: starts them in order, again when they die, and ends them in reverse."""
+"""Keeps programs running: starts them in order, restarts what ends, and stops them in reverse order."""
 
 import os
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
-from typing import Protocol
+from typing import IO, Protocol
 
 from dev.local.processes import send, wait_until
 from dev.local.programs import ServiceError
@@ -30,13 +30,21 @@ class Program(Protocol):
 
 
 class Child:
-    """A program in a process group of its own, which Ctrl-C in the terminal does not reach."""
+    """A program in its own process group, which Ctrl-C in the terminal does not reach; `log` takes its output."""
 
-    def __init__(self, name: str, command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str],
+        log: Path | None = None,
+    ) -> None:
         self.name = name
         self._command = command
         self._folder = folder
         self._environment = environment
+        self._log = log
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -45,7 +53,7 @@ class Child:
 
     @property
     def pid(self) -> int | None:
-        """The group's leader, dead or alive; None before the first start."""
+        """The group's leader, running or not; None before the first start."""
         return self._process.pid if self._process else None
 
     @property
@@ -54,23 +62,45 @@ class Child:
         return self._process.poll() if self._process else None
 
     def start(self) -> None:
-        """A new process; what a dead one has left of its group goes first."""
-        self._kill_group()
-        self._process = subprocess.Popen(
-            self._command, stdin=subprocess.DEVNULL, cwd=self._folder, env=self._environment, start_new_session=True
-        )
+        """Starts a new process; what an earlier one has left of its group is killed before."""
+        self._kill_rest()
+        with self._log.open("ab") if self._log else nullcontext() as output:
+            self._process = self._launch(output)
 
     def stop(self) -> None:
         """SIGTERM, and SIGKILL for the whole group when that is not enough."""
         if self._process and self.running:
             send(SIGTERM, [self._process.pid])
             wait_until(lambda: not self.running, _STOP_SECONDS)
-        self._kill_group()
+        self._kill_rest()
 
-    def _kill_group(self) -> None:
+    def _launch(self, output: IO[bytes] | None) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            self._command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=self._folder,
+            env=self._environment,
+            start_new_session=True,
+        )
+
+    def _kill_rest(self) -> None:
         if self._process:
-            with suppress(ProcessLookupError, PermissionError):  # nobody is left; macOS answers the second for a zombie
+            with suppress(ProcessLookupError, PermissionError):  # none is left; macOS reports the second for a zombie
                 os.killpg(self._process.pid, SIGKILL)
+            self._process.wait()
+
+
+class ForegroundChild(Child):
+    """A program that has the terminal, for a debugger; Ctrl-C reaches it together with the run itself."""
+
+    def _launch(self, output: IO[bytes] | None) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(self._command, stdout=output, stderr=output, cwd=self._folder, env=self._environment)
+
+    def _kill_rest(self) -> None:
+        if self._process:
+            self._process.kill()
             self._process.wait()
 
 
@@ -103,14 +133,14 @@ class Supervisor:
         self._start(watched)
 
     def reload(self, program: Program) -> None:
-        """Ends the program and starts it at once, for code that has changed."""
+        """Stops the program and starts it at once, for code that has changed."""
         watched = next(watched for watched in self._watched if watched.program is program)
         program.stop()
         watched.pause = _FIRST_PAUSE
         self._start(watched)
 
     def check(self) -> None:
-        """To be called often: starts again what has died, after a pause that doubles while it dies quickly."""
+        """To be called often: restarts what has ended, after a pause that doubles while it ends quickly."""
         now = self._clock()
         for watched in self._watched:
             if watched.restart is None and not watched.program.running:
@@ -119,7 +149,7 @@ class Supervisor:
                 self._start_or_plan(watched)
 
     def stop(self) -> None:
-        """Ends everything, the last program first."""
+        """Stops everything, the last program first."""
         for watched in reversed(self._watched):
             watched.program.stop()
 

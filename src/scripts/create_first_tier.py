@@ -23,14 +23,13 @@ async def create_tier(database: Database) -> str:
         raise explain(error, "TIER_") from None
     try:
         await crud_tiers.read(database, wanted.name)
-        return f"tier {wanted.name} exists already"
+        return f"tier {wanted.name} exists already and was not changed"
     except RowNotFoundError:
         pass
     try:
-        async with database.sessions() as db:
-            await crud_tiers.add(db, wanted, TierRead)
+        await crud_tiers.add(database, wanted, TierRead)
     except IntegrityError:
-        return f"tier {wanted.name} exists already"
+        return f"tier {wanted.name} exists already and was not changed"
     return f"tier {wanted.name} created"
 
 

@@ -1,4 +1,4 @@
-"""What the scripts that create the first rows share."""
+"""What the scripts that create the first rows have in common."""
 
 import asyncio
 import sys
@@ -13,7 +13,10 @@ from app.core.db.errors import is_outage
 from app.core.db.migrate import apply_migrations
 
 PLACEHOLDERS = frozenset({"your_name", "your_email", "your_username", "your_password"})
-"""The values of the README's block: they load, but nobody is called so."""
+"""The example values of the README: valid settings, but not the name of a real user."""
+
+LONGEST_WAIT_SECONDS = 11
+"""How long a script waits for the database, whatever the settings say: a user sits in front of it."""
 
 
 class ScriptError(Exception):
@@ -33,23 +36,28 @@ def explain(error: ValidationError, prefix: str) -> ScriptError:
     return ScriptError("; ".join(problems))
 
 
+def _database_name() -> str:
+    return f"database {settings.POSTGRES_DB} at {settings.POSTGRES_SERVER}:{settings.POSTGRES_PORT}"
+
+
 async def _prepare_and(create: Callable[[Database], Awaitable[str]]) -> str:
-    await apply_migrations(settings)
+    wait = min(settings.DATABASE_WAIT_SECONDS, LONGEST_WAIT_SECONDS)
+    await apply_migrations(settings.model_copy(update={"DATABASE_WAIT_SECONDS": wait}))
     async with open_database(settings) as database:
         return await create(database)
 
 
 def run(create: Callable[[Database], Awaitable[str]]) -> int:
-    """Migrates, creates, prints one line; returns the exit status."""
+    """Applies the migrations, creates the rows, prints one line that names the database; returns the exit status."""
     try:
-        print(asyncio.run(_prepare_and(create)))
+        print(f"{asyncio.run(_prepare_and(create))} ({_database_name()})")
         return 0
     except ScriptError as error:
         print(f"error: {error}", file=sys.stderr)
     except IntegrityError as error:
-        print(f"error: the database refused the row: {error.orig}", file=sys.stderr)
+        print(f"error: the database refused the row: {error.orig} ({_database_name()})", file=sys.stderr)
     except Exception as error:
         if not is_outage(error) and not isinstance(error, DBAPIError):
             raise
-        print(f"error: {str(error).splitlines()[0]}", file=sys.stderr)
+        print(f"error: {str(error).splitlines()[0]} ({_database_name()})", file=sys.stderr)
     return 1

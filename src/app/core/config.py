@@ -1,7 +1,8 @@
 """The settings, one class a feature.
 
 `Settings` is composed by inheritance: leave a class out and its feature is off: nothing of it is opened.
-Every value comes from the environment first and from `src/.env` second.
+Every value comes from the environment first and from `src/.env` second. Locally the servers that `make run` has started
+for this checkout come third (`.local/servers.env`).
 """
 
 import secrets
@@ -93,6 +94,7 @@ class PostgresSettings(SettingsBase):
     DATABASE_STATEMENT_TIMEOUT_SECONDS: DatabaseTimeout = 20
     DATABASE_LOCK_TIMEOUT_SECONDS: DatabaseTimeout = 5
     DATABASE_IDLE_TRANSACTION_TIMEOUT_SECONDS: DatabaseTimeout = 20
+    CREATE_TABLES_ON_START: bool = True
 
     @property
     def POSTGRES_URL(self) -> str:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, LiteralString, Self, TypeVar
 
@@ -19,6 +19,8 @@ from pydantic_settings import (
 
 ENV_FILE = Path(os.environ.get("ENV_FILE") or Path(__file__).resolve().parents[2] / ".env")
 """`src/.env`, or the file that the variable of this name leads to (`ENV_FILE=/dev/null`: no file)."""
+LOCAL_SERVERS = Path(".local/servers.env")
+"""Below the folder of `src`: how to reach the servers that `make run` has started for this checkout."""
 MINIMUM_SECRET_BYTES = 32
 MINIMUM_HASH_ROUNDS = 10
 _ONLY_A_COMMENT = re.compile(r"[^=]*=[ \t]*#")
@@ -46,12 +48,15 @@ def read_env_file(path: Path) -> dict[str, str]:
     """The file's variables that have a value.
 
     A comment behind an empty value (`NAME= # a hint`) is a comment, which python-dotenv takes for the value; and `${…}`
-    in a password is a part of the password.
+    in a password is a part of the password. Raises `ConfigurationError` if the file cannot be read.
     """
     if not path.is_file():
         return {}
-    with path.open(encoding="utf-8") as file:
-        bindings = list(parse_stream(file))
+    try:
+        with path.open(encoding="utf-8") as file:
+            bindings = list(parse_stream(file))
+    except PermissionError:
+        raise ConfigurationError(f"{path} cannot be read: a container needs `chmod a+r` for it") from None
     return {
         binding.key: binding.value
         for binding in bindings
@@ -113,10 +118,28 @@ def _problem(kind: LiteralString, reason: str, location: tuple[int | str, ...]) 
     return InitErrorDetails(type=error, loc=location, input=None)
 
 
+def read_given(env_file: Path) -> dict[str, str]:
+    """What the environment and the file say; an empty value counts as missing."""
+    return read_env_file(env_file) | {name: value for name, value in os.environ.items() if value}
+
+
+def read_local_servers(path: Path, given: Collection[str]) -> dict[str, str]:
+    """How to reach the servers that `make run` has started, without those whose host or port is given elsewhere.
+
+    A server is given as a whole: the password of one must not be used for another.
+    """
+
+    def is_given(server: str) -> bool:
+        return any(f"{server}_{part}" in given for part in ("SERVER", "HOST", "PORT"))
+
+    return {name: value for name, value in read_env_file(path).items() if not is_given(name.rpartition("_")[0])}
+
+
 class SettingsBase(BaseSettings):
     """Reads the files that `NAME_FILE` variables name, then the environment, then `src/.env`.
 
     The variable `ENV_FILE` names another file to read in place of `src/.env`. An empty value counts as missing.
+    Locally the servers that `make run` has started come last, before the defaults.
     """
 
     model_config = SettingsConfigDict(
@@ -133,10 +156,16 @@ class SettingsBase(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        from_file = read_env_file(cls.env_file)
-        known = {name: value for name, value in from_file.items() if name in settings_cls.model_fields}
-        secret = InitSettingsSource(settings_cls, init_kwargs=read_secret_files(settings_cls.model_fields))
-        return init_settings, secret, env_settings, InitSettingsSource(settings_cls, init_kwargs=known)
+        secrets = read_secret_files(settings_cls.model_fields)
+        given = read_given(cls.env_file) | secrets
+        is_local = given.get("ENVIRONMENT", "local") == "local"
+        servers = read_local_servers(cls.env_file.parent.parent / LOCAL_SERVERS, given) if is_local else {}
+
+        def source(values: Mapping[str, str]) -> InitSettingsSource:
+            known = {name: value for name, value in values.items() if name in settings_cls.model_fields}
+            return InitSettingsSource(settings_cls, init_kwargs=known)
+
+        return init_settings, source(secrets), env_settings, source(read_env_file(cls.env_file)), source(servers)
 
     @model_validator(mode="wrap")
     @classmethod

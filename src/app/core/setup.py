@@ -54,7 +54,7 @@ def _lifespan(settings: SettingsBase, create_tables_on_start: bool, inner: Lifes
             configure_logging(settings)
         if isinstance(settings, CryptSettings) and "SECRET_KEY" not in settings.model_fields_set:
             logger.warning("SECRET_KEY is not set: this start made a random one, and sessions end with it")
-        if create_tables_on_start and isinstance(settings, PostgresSettings):
+        if create_tables_on_start and isinstance(settings, PostgresSettings) and settings.CREATE_TABLES_ON_START:
             await apply_migrations(settings)
         async with AsyncExitStack() as stack:
             app.state.resources = await stack.enter_async_context(open_resources(settings))
@@ -145,7 +145,8 @@ def create_application(
 ) -> FastAPI:
     """An application with the router's endpoints and what the settings switch on.
 
-    `create_tables_on_start` applies the committed migrations before the first request. A `lifespan` of your own runs
+    `create_tables_on_start` applies the committed migrations before the first request, unless the setting
+    `CREATE_TABLES_ON_START` is false. A `lifespan` of your own runs
     inside the application's; every other keyword goes to `FastAPI` and wins over what the settings say: `docs_url`,
     `redoc_url` and `openapi_url` say where the docs are, the environment who may see them.
     """

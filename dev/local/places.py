@@ -1,0 +1,89 @@
+"""Where each part of the application finds its server, and who said so."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Protocol
+
+REDIS_PARTS = ("REDIS_CACHE", "REDIS_QUEUE", "REDIS_RATE_LIMIT")
+_THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1"})
+_PLACEHOLDERS = frozenset({"your_server", "your_host"})
+
+
+class LocalSettings(Protocol):
+    """What a local run needs of the application's settings; a feature that is switched off lacks its fields."""
+
+    POSTGRES_USER: str
+    POSTGRES_PASSWORD: str
+    POSTGRES_SERVER: str
+    POSTGRES_PORT: int
+    POSTGRES_DB: str
+    ADMIN_USERNAME: str
+    ADMIN_PASSWORD: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """The address of one part's server: `part` is the prefix of its variables, such as REDIS_CACHE.
+
+    It is `given` if the environment or `src/.env` sets the host or the port. `password` is empty if none is set there.
+    """
+
+    part: str
+    host: str
+    port: int
+    password: str
+    given: bool
+    tls: bool
+
+    @property
+    def host_variable(self) -> str:
+        return "POSTGRES_SERVER" if self.part == "POSTGRES" else f"{self.part}_HOST"
+
+    @property
+    def port_variable(self) -> str:
+        return f"{self.part}_PORT"
+
+    @property
+    def password_variable(self) -> str:
+        return f"{self.part}_PASSWORD"
+
+    @property
+    def is_placeholder(self) -> bool:
+        """Whether the host is the README's example value."""
+        return self.given and self.host in _PLACEHOLDERS
+
+    @property
+    def is_on_this_machine(self) -> bool:
+        return self.host in _THIS_MACHINE
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+def find_place(settings: LocalSettings, part: str, given: Collection[str]) -> Place | None:
+    """None if the settings lack the part, which switches its feature off."""
+    host_variable = "POSTGRES_SERVER" if part == "POSTGRES" else f"{part}_HOST"
+    host = getattr(settings, host_variable, None)
+    if host is None:
+        return None
+    is_given = host_variable in given or f"{part}_PORT" in given
+    password = getattr(settings, f"{part}_PASSWORD") if f"{part}_PASSWORD" in given else ""
+    tls = getattr(settings, f"{part}_SSL", False)
+    return Place(part, str(host), int(getattr(settings, f"{part}_PORT")), str(password), is_given, bool(tls))
+
+
+def find_redis_places(settings: LocalSettings, given: Collection[str]) -> list[Place]:
+    """The places of cache, queue and rate limits, as far as they are switched on."""
+    found = (find_place(settings, part, given) for part in REDIS_PARTS)
+    return [place for place in found if place]
+
+
+def describe_servers(settings: LocalSettings) -> list[str]:
+    """One line for the database, and one for each Redis server."""
+    lines = []
+    if hasattr(settings, "POSTGRES_SERVER"):
+        where = f"{settings.POSTGRES_SERVER}:{settings.POSTGRES_PORT}"
+        lines.append(f"PostgreSQL     {where}, database {settings.POSTGRES_DB} (make psql)")
+    places = find_redis_places(settings, ())
+    lines += [f"Valkey         {place} (make valkey-cli)" for place in dict.fromkeys(map(str, places))]
+    return lines

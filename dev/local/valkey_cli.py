@@ -1,0 +1,82 @@
+"""A small client for the Redis or Valkey of this checkout's settings.
+
+python -m dev.local.valkey_cli [--part cache|queue|rate_limit] [command ...]
+
+Without a command it reads commands from the terminal.
+"""
+
+import argparse
+import contextlib
+import shlex
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+from redis import Redis, RedisError
+
+with contextlib.suppress(ImportError):
+    import readline  # noqa: F401 - `input` keeps a history with it
+
+
+def connect(part: str) -> "Redis":
+    """A client for the server of this part of the application."""
+    settings = import_module("src.app.core.config").settings
+    url = getattr(settings, f"REDIS_{part.upper()}_URL")
+    client: Redis = Redis.from_url(url, decode_responses=True, encoding_errors="backslashreplace", socket_timeout=5)
+    client.response_callbacks.clear()  # as the server sends it
+    return client
+
+
+def show(reply: Any, indent: str = "") -> str:
+    """The reply as redis-cli shows it."""
+    if isinstance(reply, list):
+        lines = [f"{number}) {show(item, indent + '   ')}" for number, item in enumerate(reply, 1)]
+        return f"\n{indent}".join(lines) or "(empty array)"
+    if reply is None:
+        return "(nil)"
+    return f"(integer) {reply}" if isinstance(reply, int) else str(reply)
+
+
+def run_command(client: "Redis", words: Sequence[str]) -> bool:
+    """Prints the reply or the error; whether it was a reply."""
+    try:
+        print(show(client.execute_command(*words)))  # type: ignore[no-untyped-call] # redis is untyped here
+        return True
+    except RedisError as error:
+        print(f"(error) {error}")
+        return False
+
+
+def read_commands(client: "Redis", prompt: str) -> None:
+    """Runs what the user types, until `quit` or the end of the input."""
+    with contextlib.suppress(EOFError, KeyboardInterrupt):
+        while True:
+            line = input(prompt)
+            try:
+                words = shlex.split(line)
+            except ValueError as error:
+                print(f"(error) {error}")
+                continue
+            if words and words[0].lower() in ("quit", "exit"):
+                return
+            if words:
+                run_command(client, words)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit status: 1 if the command given on the command line fails."""
+    parser = argparse.ArgumentParser(prog="python -m dev.local.valkey_cli")
+    parser.add_argument("--part", choices=("cache", "queue", "rate_limit"), default="cache")
+    parser.add_argument("command", nargs=argparse.REMAINDER, help="for example: GET key")
+    options = parser.parse_args(arguments)
+    with connect(options.part) as client:
+        if options.command:
+            return 0 if run_command(client, options.command) else 1
+        where = client.connection_pool.connection_kwargs
+        read_commands(client, f"{where['host']}:{where['port']}> ")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
