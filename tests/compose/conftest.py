@@ -75,7 +75,7 @@ def copy_project(folder: Path) -> None:
     for name in FILES:
         shutil.copy(ROOT / name, folder / name)
     ignored = shutil.ignore_patterns("__pycache__", ".env", "*.log*")
-    for name in ("src", "tests"):
+    for name in ("src", "dev", "deploy", "tests"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     for path in (folder, *folder.rglob("*")):
         path.chmod(path.stat().st_mode | (0o055 if path.is_dir() else 0o044))

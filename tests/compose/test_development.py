@@ -1,5 +1,6 @@
 """`docker compose up` in a fresh checkout, without a file made by hand."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 
@@ -8,6 +9,7 @@ import pytest
 
 from tests.compose.conftest import Project
 from tests.helper import API
+from tests.support.readme import chapter
 
 pytestmark = pytest.mark.compose
 
@@ -58,7 +60,7 @@ def test_the_worker_runs_tasks(web: httpx.Client) -> None:
     assert eventually(lambda: web.get(f"{API}/tasks/task/{task}").json()["status"] == "complete")
 
 
-def test_everything_becomes_healthy_and_only_this_machine_may_come_in(project: Project) -> None:
+def test_everything_becomes_healthy_and_is_reachable_from_this_machine_only(project: Project) -> None:
     def healthy() -> bool:
         return project.compose("ps", "--format", "{{.Service}} {{.Health}}").count(" healthy") == 4
 
@@ -66,7 +68,7 @@ def test_everything_becomes_healthy_and_only_this_machine_may_come_in(project: P
     assert "0.0.0.0:" not in project.compose("ps", "--format", "{{.Ports}}")
 
 
-def test_a_change_of_the_code_is_picked_up(project: Project, web: httpx.Client) -> None:
+def test_a_change_of_the_code_restarts_the_api(project: Project, web: httpx.Client) -> None:
     health = project.folder / "src/app/api/v1/health.py"
     health.write_text(health.read_text().replace('Health(status="ok")', 'Health(status="o" + "k")'))
     assert eventually(lambda: "Reloading" in project.compose("logs", "web"))
@@ -97,4 +99,29 @@ def test_the_image_holds_no_tools_and_no_root(project: Project) -> None:
 
 
 def test_the_pgadmin_profile_is_complete(project: Project) -> None:
-    assert "dpage/pgadmin4" in project.compose("--profile", "pgadmin", "config")
+    changed = ("env", "PGADMIN_LISTEN_PORT=8080", "docker", "compose", "--profile", "pgadmin", "config", "pgadmin")
+    configuration = project.run(*changed)
+    assert "dpage/pgadmin4" in configuration
+    assert 'PGADMIN_LISTEN_PORT: "8080"' in configuration
+    assert "target: 8080" in configuration
+
+
+def test_the_servers_read_their_variables_from_the_env_file(project: Project) -> None:
+    env_file = project.folder / "src" / ".env"
+    env_file.write_text("POSTGRES_USER=\"owner\"\nREDIS_QUEUE_PASSWORD='a$b'\nSECRET_KEY=not-for-servers\n")
+    try:
+        configuration = project.compose("config")
+    finally:
+        env_file.unlink()
+    assert "POSTGRES_USER: owner" in configuration
+    assert "REDIS_PASSWORD: a$$b" in configuration
+    assert "not-for-servers" not in configuration
+
+
+def test_alembic_writes_its_file_as_the_user_of_this_machine(project: Project) -> None:
+    """README 4.4."""
+    (command,) = (line for line in chapter("4.4 Database").splitlines() if line.startswith("docker compose run"))
+    project.run("sh", "-euc", command)
+    (written,) = (project.folder / "src" / "migrations" / "versions").glob("*what_changes.py")
+    assert written.stat().st_uid == os.getuid()
+    written.unlink()

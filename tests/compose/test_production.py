@@ -50,6 +50,22 @@ def test_the_admin_logs_in_with_the_password_of_the_file(project: Project) -> No
     assert answer.status_code == 200
 
 
+def test_without_settings_the_start_ends_with_one_clear_line(project: Project) -> None:
+    env_file = project.folder / "src" / ".env"
+    env_file.rename(env_file.with_suffix(".aside"))
+    try:
+        output = project.compose("up", "--detach", check=False)
+    finally:
+        env_file.with_suffix(".aside").rename(env_file)
+    assert "set it in src/.env (a copy of src/.env.example), which production needs" in output
+    assert output.count("\n") == 1
+
+
+def test_the_code_is_that_of_the_image(project: Project) -> None:
+    """`src` of this machine, which docker-compose.yml mounts for development, is not mounted."""
+    assert "target: /code/src\n" not in project.compose("config")
+
+
 def test_only_nginx_is_reachable_from_outside(project: Project) -> None:
     published = project.compose("ps", "--format", "{{.Service}} {{.Ports}}")
     assert [line.split()[0] for line in published.splitlines() if "->" in line] == ["nginx"]
