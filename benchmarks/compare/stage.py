@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -96,7 +96,7 @@ def url_of(postgres: PostgresServer, database: str) -> str:
     return f"postgresql://{postgres.user}:{postgres.password}@{postgres.host}:{postgres.port}/{database}"
 
 
-async def _execute(postgres: PostgresServer, database: str, sql: str) -> None:
+async def execute(postgres: PostgresServer, database: str, sql: str) -> None:
     connection = await asyncpg.connect(url_of(postgres, database))
     try:
         await connection.execute(sql)
@@ -106,13 +106,13 @@ async def _execute(postgres: PostgresServer, database: str, sql: str) -> None:
 
 def _fill(postgres: PostgresServer, variables: Mapping[str, str]) -> None:
     """Migrates a database by Alembic, stores the rows, and copies it for the comparison."""
-    asyncio.run(_execute(postgres, "postgres", "CREATE DATABASE ours"))
+    asyncio.run(execute(postgres, "postgres", "CREATE DATABASE ours"))
     command = [sys.executable, "-m", "alembic", "upgrade", "head"]
     subprocess.run(command, cwd=ROOT / "src", env=variables, check=True, capture_output=True)
     hashed_password = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
-    asyncio.run(_execute(postgres, "ours", _ROWS % hashed_password))
-    asyncio.run(_execute(postgres, "ours", "VACUUM ANALYZE"))
-    asyncio.run(_execute(postgres, "postgres", "CREATE DATABASE bare TEMPLATE ours"))
+    asyncio.run(execute(postgres, "ours", _ROWS % hashed_password))
+    asyncio.run(execute(postgres, "ours", "VACUUM ANALYZE"))
+    asyncio.run(execute(postgres, "postgres", "CREATE DATABASE bare TEMPLATE ours"))
 
 
 @contextmanager
@@ -137,9 +137,10 @@ def run_bare(servers: Servers) -> Iterator[Application]:
 
 
 @contextmanager
-def run_ours(servers: Servers, module: str = "uvicorn") -> Iterator[Application]:
-    """`module` takes uvicorn's arguments."""
-    with _run(servers, "ours", [module, "src.app.main:app"], redis_db=0) as application:
+def run_ours(servers: Servers, module: str = "uvicorn", **variables: str) -> Iterator[Application]:
+    """`module` takes uvicorn's arguments; `variables` are settings of the template."""
+    changed = replace(servers, variables={**servers.variables, **variables})
+    with _run(changed, "ours", [module, "src.app.main:app"], int(variables.get("REDIS_CACHE_DB", "0"))) as application:
         yield application
 
 
