@@ -116,7 +116,9 @@ def main() -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
         probe.close()
-        environment = Services(postgres, valkey).environment(PASSWORD_HASH_ROUNDS=str(ROUNDS))
+        environment = Services(postgres, valkey).environment(
+            PASSWORD_HASH_ROUNDS=str(ROUNDS), LOGIN_RATE_LIMIT_LIMIT="1000000"
+        )
         command = [sys.executable, "-m", "uvicorn", "src.app.main:app", "--port", str(port), "--log-level", "warning"]
         process = subprocess.Popen(command, cwd=ROOT, env=os.environ | environment)
         try:

@@ -52,6 +52,8 @@ def _environment(postgres: PostgresServer, valkey: ValkeyServer) -> dict[str, st
         "POSTGRES_PORT": str(postgres.port),
         "POSTGRES_PASSWORD": postgres.password,
         "DEFAULT_RATE_LIMIT_LIMIT": "1000000",
+        "LOGIN_RATE_LIMIT_LIMIT": "1000000",
+        "REGISTRATION_RATE_LIMIT_LIMIT": "1000000",
         "LOG_LEVEL": "ERROR",
     }
     for part in ("CACHE", "QUEUE", "RATE_LIMIT"):

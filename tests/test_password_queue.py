@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.core import cores
+from app.core.limits import lockout
 from app.core.passwords import ClientLeftError, FairQueue, QueueFullError, fair_queue, open_password_hasher
 from tests.conftest import Services
 
@@ -138,6 +139,12 @@ async def test_a_cancelled_caller_keeps_its_thread_until_the_hash_is_ready(servi
             task.cancel()
         results = await asyncio.gather(*tasks, return_exceptions=True)
     assert all(isinstance(result, str) for result in results[6:])
+
+
+def test_a_reservation_outlasts_the_wait_for_a_turn() -> None:
+    """Otherwise a guess that waits would no longer count among the attempts under way."""
+    longest_hash = 10.0
+    assert fair_queue.MAX_WAIT_SECONDS + longest_hash < lockout.RESERVATION_SECONDS
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 
@@ -37,6 +37,15 @@ EMAIL_TAKEN = unprocessable("Email is already registered", "Another user has thi
 USERNAME_TAKEN = unprocessable("Username not available", "Another user has this username, or a path needs it.")
 
 
+async def hash_new_password(request: Request, values: UserCreate, hasher: Hasher) -> str:
+    """A dependency, because it may wait: the cache is told of a write only when the handler begins."""
+    refuse_reserved(request, values.username)
+    return await hasher.hash(values.password)
+
+
+NewPasswordHash = Annotated[str, Depends(hash_new_password)]
+
+
 @router.get("/user/me", include_in_schema=False, response_model=UserRead)
 @router.get("/user/me/", summary="Read the caller", response_model=UserRead)
 async def read_users_me(current_user: CurrentUser) -> StoredUser:
@@ -66,9 +75,7 @@ async def read_users(request: Request, db: Db, window: PageWindow) -> dict[str, 
     dependencies=[Depends(limit_registration)],
 )
 @cache(changes=[USER.named("values.username")])
-async def write_user(request: Request, values: UserCreate, db: Db, hasher: Hasher) -> UserRead:
-    refuse_reserved(request, values.username)
-    hashed_password = await hasher.hash(values.password)
+async def write_user(values: UserCreate, hashed_password: NewPasswordHash, db: Db) -> UserRead:
     user = UserCreateInternal(**values.model_dump(exclude={"password"}), hashed_password=hashed_password)
     return await crud_users.add(db, user, UserRead)
 
