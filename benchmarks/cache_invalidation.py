@@ -82,7 +82,7 @@ async def main(count: int) -> None:
             valkey = stack.enter_context(ValkeyServer(folder / f"valkey-{name}"))
             url = f"redis://{valkey.host}:{valkey.port}"
             redis = await stack.enter_async_context(open_connection(url, name=name, timeout_seconds=10))
-            servers.append((redis, await stack.enter_async_context(open_response_cache(redis, EpochLease(None)))))
+            servers.append((redis, await stack.enter_async_context(open_response_cache(redis, EpochLease(None), 20))))
         (_, empty), (redis, full) = servers
         await add(redis, [f"user{number}_posts:page_1:items_per_page_10" for number in range(count)], b"a response")
         seconds = [[await measure(cache) for cache in (empty, full)] for _ in range(ROUNDS)]

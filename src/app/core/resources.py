@@ -61,7 +61,8 @@ async def _open_responses(stack: AsyncExitStack, settings: SettingsBase) -> Resp
         return None
     lease = await stack.enter_async_context(open_lease(settings))
     connection = await stack.enter_async_context(open_cache_connection(settings))
-    return await stack.enter_async_context(open_response_cache(connection, lease))
+    limit = settings.DATABASE_STATEMENT_TIMEOUT_SECONDS if isinstance(settings, PostgresSettings) else 20
+    return await stack.enter_async_context(open_response_cache(connection, lease, statement_timeout=limit))
 
 
 @asynccontextmanager

@@ -25,7 +25,7 @@ process. And a read that overlaps a write never puts the old state back. How:
 An entry lives exactly `expiration` seconds. The number of entries is bounded by that and by Redis: responses of more
 than 1 MiB and pages without items are not stored, so that invented page numbers add nothing, and a Redis with
 `maxmemory` may evict what it wants. An entry without its generations is not served. A full Redis that evicts nothing
-makes each request run its endpoint, and each write move the epoch.
+stores nothing more, and still drops.
 
 A hit needs one reply of Redis and nothing else: no connection to PostgreSQL, no dependency (`lane`), no validation. A
 process whose lease of the epoch has expired serves nothing from the cache, so neither a full pool nor an outage of

@@ -5,6 +5,9 @@ An entry is at its own key (`sample_data:7`). Around it, below `_cache:`, each w
 - `generation` and `generation:FAMILY`: see `app.core.cache.entries`.
 - `lock:KEY` names the one request that may fill KEY, and the stamp under which it may.
 - `writes:EPOCH:SCOPE` are the writes under way, during which nothing below SCOPE is filled.
+
+Redis refuses a script for lack of memory only before its first write. So a fill begins by storing, and fails if there is
+no room; a drop begins by deleting, and is carried out in any case.
 """
 
 _COMMON = """
@@ -31,8 +34,7 @@ local function generation(at)
     return name
 end
 for i = 5, #KEYS do
-    redis.call('ZREMRANGEBYSCORE', KEYS[i], '-inf', now())
-    if redis.call('EXISTS', KEYS[i]) == 1 then return {'run'} end
+    if redis.call('ZCOUNT', KEYS[i], now(), '+inf') > 0 then return {'run'} end
 end
 local current = stamp(epoch, generation(KEYS[3]), generation(KEYS[4]))
 local stored = redis.call('GET', key)
@@ -57,10 +59,10 @@ FINISH_FILL = (
 local key, lock = KEYS[1], KEYS[2]
 local token, current, epoch, value, milliseconds = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 if redis.call('GET', lock) ~= token .. current then return 0 end
-redis.call('DEL', lock)
 local family, everything = redis.call('GET', KEYS[3]), redis.call('GET', KEYS[4])
-if not family or not everything or stamp(epoch, family, everything) ~= current then return 0 end
+if not family or not everything or stamp(epoch, family, everything) ~= current then return redis.call('DEL', lock) * 0 end
 redis.call('SET', key, value, 'PX', milliseconds)
+redis.call('DEL', lock)
 for i = 3, 4 do
     if redis.call('PTTL', KEYS[i]) < milliseconds then redis.call('PEXPIRE', KEYS[i], milliseconds) end
 end
@@ -84,6 +86,7 @@ INVALIDATE = (
 local token, milliseconds, writes = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 if #KEYS > 0 then redis.call('DEL', unpack(KEYS)) end
 for i = 4, 3 + writes do
+    redis.call('ZREMRANGEBYSCORE', ARGV[i], '-inf', now())
     if milliseconds > 0 then
         redis.call('ZADD', ARGV[i], now() + milliseconds, token)
         redis.call('PEXPIRE', ARGV[i], milliseconds)

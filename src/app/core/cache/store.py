@@ -24,7 +24,6 @@ FILL_SECONDS = 2.0
 POLL_SECONDS = 0.01
 MAX_POLL_SECONDS = 0.1
 MAX_STORED_BYTES = 1024 * 1024
-STATEMENT_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,7 @@ class Fill:
 class ResponseCache:
     """One process's side of the cache; see `app.core.cache` for what it guarantees and why."""
 
-    def __init__(self, redis: RedisConnection, lease: EpochLease, statement_timeout: float = STATEMENT_SECONDS) -> None:
+    def __init__(self, redis: RedisConnection, lease: EpochLease, statement_timeout: float) -> None:
         """`statement_timeout` is the database's, in seconds: it bounds how late a dead process's change may come."""
         self._redis = redis
         self._lease = lease
@@ -123,7 +122,7 @@ class ResponseCache:
 
 @asynccontextmanager
 async def open_response_cache(
-    redis: RedisConnection, lease: EpochLease, statement_timeout: float = STATEMENT_SECONDS
+    redis: RedisConnection, lease: EpochLease, statement_timeout: float
 ) -> AsyncIterator[ResponseCache]:
     cache = ResponseCache(redis, lease, statement_timeout)
     try:
