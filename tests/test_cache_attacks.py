@@ -1,7 +1,6 @@
 """Attacks on the cache: full pools, partitions, floods of pages, writes without Redis, names of others."""
 
 import asyncio
-import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,17 +18,12 @@ from app.core.cache.epoch import LEASE_SECONDS, RENEW_SECONDS, EpochLease
 from app.core.cache.store import Fill, ResponseCache
 from app.core.db.database import Database
 from app.core.setup import create_application
+from dev.local.ports import free_port
 from tests.conftest import Services
 from tests.helper import API, Rows, running
 from tests.support.tcp import proxy
 
 POOL = 5
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def small_app(services: Services, **changes: object) -> FastAPI:

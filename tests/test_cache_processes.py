@@ -115,6 +115,50 @@ async def test_no_read_after_a_write_is_stale(stage: Stage, http: httpx.AsyncCli
     assert reads >= ROUNDS
 
 
+async def test_a_rename_beside_another_write_leaves_nothing_foreign(stage: Stage, http: httpx.AsyncClient) -> None:
+    """Each response of both processes is what the database says once all writes are answered, under every name.
+
+    While readers fill the cache under both names, the user is renamed twice at once, changed and given a post.
+    """
+    settings: Settings = stage.services.settings()
+    one, two = stage.addresses
+    async with open_database(settings) as database:
+        rows = Rows(database, settings)
+        for number in range(max(10, ROUNDS // 20)):
+            account = await rows.user()
+            post = await rows.post(account)
+            old, names = account.username, [f"{account.username}x{each}" for each in "ab"]
+            kinds = ("user/{}", "{}/posts", f"{{}}/post/{post.id}")
+            paths = [kind.format(name) for name in (old, *names) for kind in kinds]
+            done = asyncio.Event()
+            readers = [
+                asyncio.create_task(_read_until(done, http, f"{address}/{path}"))
+                for address in (one, two)
+                for path in paths
+            ]
+            await asyncio.sleep(0.005 * (number % 3))
+            changes = [
+                http.patch(f"{one}/user/{old}", json={"username": names[0]}, headers=account.headers),
+                http.patch(f"{two}/user/{old}", json={"username": names[1]}, headers=account.headers),
+                http.patch(f"{two}/user/{old}", json={"name": "Changed"}, headers=account.headers),
+                http.post(f"{one}/{old}/post", json={"title": "New", "text": "text"}, headers=account.headers),
+            ]
+            answered = await asyncio.gather(*changes)
+            assert {response.status_code for response in answered} <= {200, 201, 403, 404, 503}
+            done.set()
+            await asyncio.gather(*readers)
+            for path in paths:
+                truth = await http.get(f"{stage.cut_off}/{path}")
+                for address in (one, two):
+                    seen = await http.get(f"{address}/{path}")
+                    assert (seen.status_code, seen.content) == (truth.status_code, truth.content), path
+
+
+async def _read_until(done: asyncio.Event, http: httpx.AsyncClient, url: str) -> None:
+    while not done.is_set():
+        await http.get(url)
+
+
 @pytest.mark.alone
 async def test_simultaneous_misses_on_two_processes_run_once(
     stage: Stage, http: httpx.AsyncClient, author: Account

@@ -6,8 +6,8 @@ An entry is at its own key (`sample_data:7`). Around it, below `_cache:`, each w
 - `lock:KEY` names the one request that may fill KEY, and the stamp under which it may.
 - `writes:EPOCH:SCOPE` are the writes under way, during which nothing below SCOPE is filled.
 
-Redis refuses a script for lack of memory only before its first write. So a fill begins by storing, and fails if there is
-no room; a drop begins by deleting, and is carried out in any case.
+Redis refuses a script for lack of memory only before its first write. So a fill begins by storing, and fails if there
+is no room; a drop begins by deleting, and is carried out in any case.
 """
 
 _COMMON = """
@@ -60,7 +60,11 @@ local key, lock = KEYS[1], KEYS[2]
 local token, current, epoch, value, milliseconds = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 if redis.call('GET', lock) ~= token .. current then return 0 end
 local family, everything = redis.call('GET', KEYS[3]), redis.call('GET', KEYS[4])
-if not family or not everything or stamp(epoch, family, everything) ~= current then return redis.call('DEL', lock) * 0 end
+local is_current = family and everything and stamp(epoch, family, everything) == current
+if not is_current then
+    redis.call('DEL', lock)
+    return 0
+end
 redis.call('SET', key, value, 'PX', milliseconds)
 redis.call('DEL', lock)
 for i = 3, 4 do
