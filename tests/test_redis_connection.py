@@ -10,8 +10,8 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from redis.exceptions import BusyLoadingError, OutOfMemoryError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from app.core.config import redis_url
@@ -229,10 +229,11 @@ async def test_a_half_open_connection_is_given_up_and_replaced(valkey: ValkeySer
         assert way.connections == 2
 
 
-async def test_a_server_that_accepts_but_never_speaks_fails_within_the_timeout(valkey: ValkeyServer) -> None:
+@pytest.mark.parametrize("tls", [False, True])
+async def test_a_server_that_accepts_but_never_speaks_fails_within_the_timeout(valkey: ValkeyServer, tls: bool) -> None:
     async with (
         proxy(("127.0.0.1", valkey.port)) as way,
-        open_connection(url(valkey, port=way.port), name="test", timeout_seconds=TIMEOUT) as redis,
+        open_connection(url(valkey, port=way.port, tls=tls), name="test", timeout_seconds=TIMEOUT) as redis,
     ):
         way.is_open = False
         begin = time.monotonic()
@@ -344,6 +345,24 @@ async def test_callers_that_leave_while_it_connects_do_not_end_the_attempt(redis
     for task in leaving:
         task.cancel()
     assert await staying == b"PONG"
+
+
+async def test_a_server_that_loads_its_data_is_waited_for() -> None:
+    replies = [b"-LOADING Redis is loading the dataset in memory\r\n"] * 4
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(1000):
+            writer.write(replies.pop() if replies else b"+PONG\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with open_connection(f"redis://127.0.0.1:{port}", name="test", timeout_seconds=TIMEOUT) as redis:
+        assert isinstance(await outcome(redis, "PING"), BusyLoadingError)
+        assert redis.breaker.is_open
+        await asyncio.sleep(RECOVERY)
+        assert await redis.ping()
+    server.close()
 
 
 @pytest.mark.parametrize("noise", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"+OK\r\n+OK\r\n+OK\r\n"])

@@ -183,6 +183,19 @@ class TestRefusals:
         for value in ("short-but-private", "your_password"):
             assert value not in str(caught.value)
 
+    @pytest.mark.parametrize("part", ["DEFAULT", "LOGIN", "REGISTRATION"])
+    def test_limits_and_periods_beyond_reason_are_refused(
+        self, settings_class: type[Settings], monkeypatch: pytest.MonkeyPatch, part: str
+    ) -> None:
+        """Redis's scripts count in whole numbers below 2**53, a period in microseconds."""
+        limit, period = f"{part}_RATE_LIMIT_LIMIT", f"{part}_RATE_LIMIT_PERIOD"
+        monkeypatch.setenv(limit, str(2**31))
+        monkeypatch.setenv(period, str(400 * 24 * 3600))
+        with pytest.raises(ConfigurationError) as raised:
+            load(settings_class)
+        assert f"{limit}: Input should be less than or equal to {2**31 - 1}" in str(raised.value)
+        assert f"{period}: Input should be less than or equal to {366 * 24 * 3600}" in str(raised.value)
+
     @pytest.mark.parametrize("environment", ["staging", "production"])
     @pytest.mark.parametrize(
         ("name", "value"),

@@ -47,6 +47,17 @@ def _greeting(user: str | None, password: str | None, database: int | None) -> l
     return commands
 
 
+def _closed_here() -> RedisConnectionError:
+    return RedisConnectionError("the connection was closed by this process")
+
+
+def _current_task() -> asyncio.Task[Any]:
+    task = asyncio.current_task()
+    if task is None:
+        raise RuntimeError("a connection is opened within a task")
+    return task
+
+
 class RedisConnection:
     """See `app.core.redis` for what it guarantees. `name` says in log lines which of the servers is meant.
 
@@ -66,7 +77,7 @@ class RedisConnection:
         self.breaker = CircuitBreaker(f"{name} ({self._host}:{self._port})", self._probe)
 
     async def execute(self, *command: Argument) -> Any:
-        """The reply, bytes for text. Raises `RedisError`, and only that, within about twice the timeout."""
+        """The reply, bytes for text. Fails with a `RedisError` within about twice the timeout."""
         if self.breaker.is_open:
             await self.breaker.wait_until_closed()
         try:
@@ -91,7 +102,7 @@ class RedisConnection:
             self._connecting.cancel()
             await asyncio.wait({self._connecting})
         if self._stream:
-            self._stream.close(RedisConnectionError("the connection was closed here"))
+            self._stream.close(_closed_here())
             await asyncio.sleep(0)  # the transport closes its socket in the next turn of the loop
 
     async def _send(self, packed: bytes) -> Any:
@@ -110,22 +121,21 @@ class RedisConnection:
     async def _connect(self) -> RedisStream:
         """One attempt serves all who wait for it."""
         if self._is_closed:
-            raise RedisConnectionError("the connection was closed here")
+            raise _closed_here()
         if self._stream and not self._stream.is_closed:
             return self._stream
         if self._connecting is None or self._connecting.done():
             self._connecting = asyncio.create_task(self._open())
         attempt = self._connecting
         await asyncio.wait({attempt})  # unlike an await of the task, it neither cancels it nor shares its exception
-        outcome = RedisConnectionError("the connection was closed here") if attempt.cancelled() else attempt.result()
+        outcome = _closed_here() if attempt.cancelled() else attempt.result()
         if isinstance(outcome, RedisError):
             raise type(outcome)(*outcome.args)
         return outcome
 
     async def _open(self) -> RedisStream | RedisError:
         stream = RedisStream(self._timeout)
-        attempt = asyncio.current_task()
-        watchdog = Watchdog(self._timeout, attempt.cancel if attempt else bool)
+        watchdog = Watchdog(self._timeout, _current_task().cancel)
         watchdog.start()
         failure: RedisError
         try:
