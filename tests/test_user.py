@@ -1,4 +1,4 @@
-"""Users: one class an operation, in the order of the contract. Copy this file's structure for an entity of your own."""
+"""Users: one class per operation, in the order of the contract. Copy this structure for an entity of your own."""
 
 import asyncio
 from typing import Any
@@ -7,9 +7,12 @@ import httpx
 import pytest
 from sqlalchemy import select, update
 
+from app.api import router
+from app.core.setup import create_application
 from app.crud.crud_users import crud_users
 from app.models.user import User
-from tests.helper import API, PASSWORD, Account, Rows
+from tests.conftest import Services
+from tests.helper import API, PASSWORD, Account, Rows, running
 from tests.support import authorization as may
 from tests.support.authorization import PathValues
 
@@ -312,6 +315,18 @@ class TestDeleteFromDatabase:
 
 
 class TestTier:
+    async def test_new_users_get_the_tier_of_the_settings(self, services: Services, rows: Rows) -> None:
+        settings = services.settings(DEFAULT_TIER_NAME="free")
+        async with running(create_application(router=router, settings=settings)) as client:
+            before = await client.post(f"{API}/user", json=NEW_USER)
+            tier = await rows.tier("free")
+            after = await client.post(
+                f"{API}/user", json=NEW_USER | {"username": "second", "email": "second@example.com"}
+            )
+
+        assert (before.status_code, before.json()["tier_id"]) == (201, None)
+        assert (after.status_code, after.json()["tier_id"]) == (201, tier.id)
+
     async def test_read_without_a_tier_is_null(self, client: httpx.AsyncClient, rows: Rows) -> None:
         await rows.user("userson")
         answer = await client.get(f"{API}/user/userson/tier")

@@ -204,11 +204,13 @@ class RedisRateLimiterSettings(SettingsBase):
 
 
 class DefaultRateLimitSettings(SettingsBase):
-    """The limit of callers without a rule of their own, and those of logins and registrations per address.
+    """The tier of new users, the limit of callers without a rule, and those of logins and registrations per address.
 
-    Each is a number of requests, and the seconds for which they count.
+    Each limit is a number of requests, and the seconds for which they count. Without `DEFAULT_TIER_NAME`, or while
+    there is no such tier, new users have none.
     """
 
+    DEFAULT_TIER_NAME: str | None = None
     DEFAULT_RATE_LIMIT_LIMIT: Requests = 10
     DEFAULT_RATE_LIMIT_PERIOD: Period = 3600
     LOGIN_RATE_LIMIT_LIMIT: Requests = 300

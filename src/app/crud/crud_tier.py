@@ -10,6 +10,7 @@ from app.models.tier import Tier
 from app.schemas.tier import TierCreateInternal, TierRead, TierUpdate
 
 _BY_NAME = select(*columns(Tier, TierRead)).where(Tier.name == bindparam("name"))
+_ID_BY_NAME = select(Tier.id).where(Tier.name == bindparam("name"))
 _LISTING = Listing(Tier, TierRead)
 
 
@@ -21,6 +22,11 @@ class CRUDTier(CRUDBase[Tier, TierCreateInternal, TierUpdate, TierRead]):
         if row is None:
             raise RowNotFoundError(self.entity)
         return TierRead.model_validate(row)
+
+    async def find_id(self, database: Database, name: str) -> int | None:
+        """None if there is no tier of this name."""
+        row = await database.fetch_one(_ID_BY_NAME, {"name": name})
+        return row.id if row else None
 
     async def read_page(self, database: Database, window: Window) -> Listed:
         return await _LISTING.fetch(database, window)

@@ -76,6 +76,7 @@ class UserCreateInternal(UserBase):
     profile_image_url: str = DEFAULT_PROFILE_IMAGE_URL
     hashed_password: Annotated[str, Field(repr=False)]
     is_superuser: bool = False
+    tier_id: int | None = None
 
 
 class UserRead(BaseModel):

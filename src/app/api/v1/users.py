@@ -1,3 +1,4 @@
+import logging
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
@@ -7,6 +8,7 @@ from app.api.dependencies import (
     SUPERUSERS_ONLY,
     CurrentUser,
     Db,
+    OpenResources,
     PathUser,
     PathUsername,
     SelfUser,
@@ -16,9 +18,11 @@ from app.api.paginated import CursorListResponse, PageWindow, PaginatedListRespo
 from app.api.rate_limiting import limit_registration
 from app.api.responses import TIER_NOT_FOUND, USER_NOT_FOUND, errors, message, not_found, unprocessable
 from app.api.usernames import refuse_reserved
+from app.core.config import DefaultRateLimitSettings
 from app.core.schemas import Message
 from app.core.utils.cache import cache
 from app.crud.crud_rate_limit import crud_rate_limits
+from app.crud.crud_tier import crud_tiers
 from app.crud.crud_users import StoredUser, crud_users
 from app.schemas.rate_limit import UserReadWithRateLimits
 from app.schemas.user import (
@@ -30,6 +34,7 @@ from app.schemas.user import (
     UserUpdate,
 )
 
+logger = logging.getLogger(__name__)
 router = APIRouter(tags=["users"])
 
 NO_SUCH_USER = not_found("User", "The user does not exist.")
@@ -44,6 +49,19 @@ async def hash_new_password(request: Request, values: UserCreate, hasher: Hasher
 
 
 NewPasswordHash = Annotated[str, Depends(hash_new_password)]
+
+
+async def get_default_tier_id(resources: OpenResources, db: Db) -> int | None:
+    """The id of the tier that new users are put into; None without one."""
+    settings = resources.settings
+    name = settings.DEFAULT_TIER_NAME if isinstance(settings, DefaultRateLimitSettings) else None
+    tier_id = await crud_tiers.find_id(db, name) if name else None
+    if name and tier_id is None:
+        logger.warning("there is no tier %r (DEFAULT_TIER_NAME): the new user has no tier", name)
+    return tier_id
+
+
+DefaultTierId = Annotated[int | None, Depends(get_default_tier_id)]
 
 
 @router.get("/user/me", include_in_schema=False, response_model=UserRead)
@@ -75,8 +93,9 @@ async def read_users(request: Request, db: Db, window: PageWindow) -> dict[str, 
     dependencies=[Depends(limit_registration)],
 )
 @cache(changes=[USER.named("values.username")])
-async def write_user(values: UserCreate, hashed_password: NewPasswordHash, db: Db) -> UserRead:
-    user = UserCreateInternal(**values.model_dump(exclude={"password"}), hashed_password=hashed_password)
+async def write_user(values: UserCreate, hashed_password: NewPasswordHash, tier_id: DefaultTierId, db: Db) -> UserRead:
+    given = values.model_dump(exclude={"password"})
+    user = UserCreateInternal(**given, hashed_password=hashed_password, tier_id=tier_id)
     return await crud_users.add(db, user, UserRead)
 
 
