@@ -21,6 +21,7 @@ from app.core.db.database import Base
 from app.core.setup import create_application
 from dev.services import POSTGRES_FAST, PostgresServer, ValkeyServer, temporary_folder
 from tests.helper import Rows, unique
+from tests.support import schedule
 from tests.support.processes import web_server
 
 MEASURED = (
@@ -34,12 +35,12 @@ POSTGRES_PASSWORD = "p@ss/word #with? %20 'everything\""
 VALKEY_PASSWORD = "v@l/key #& 'secret'"
 
 
-LONGEST = ("test_production", "test_worker_processes", "test_run_local", "test_cache_processes", "test_readme")
-"""Begun first, so that at the end no process waits long for the other's."""
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+    schedule.longest_first(items)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    schedule.record_durations(terminalreporter)
 
 
 @dataclass(frozen=True, slots=True)

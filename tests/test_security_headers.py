@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import Response
+from fastapi import FastAPI, Response
 
 from app.api import router
 from app.core.config import EnvironmentOption
@@ -38,25 +38,37 @@ REQUESTS = [
 ]
 
 
-@pytest.mark.parametrize("environment", ["local", "production"])
+@pytest.fixture(scope="module", params=[EnvironmentOption.LOCAL, EnvironmentOption.PRODUCTION])
+def environment(request: pytest.FixtureRequest) -> EnvironmentOption:
+    return EnvironmentOption(request.param)
+
+
+@pytest.fixture(scope="module")
+async def visitor(
+    application: FastAPI, services: Services, environment: EnvironmentOption
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A caller of a site in the environment."""
+    async with site(services, ENVIRONMENT=environment, PASSWORD_HASH_ROUNDS=10) as client:
+        yield client
+
+
 @pytest.mark.parametrize(("method", "path", "status", "body"), REQUESTS)
 async def test_every_answer_carries_them(
-    services: Services,
+    visitor: httpx.AsyncClient,
     rows: Rows,
     method: str,
     path: str,
     status: int,
     body: bytes,
-    environment: str,
+    environment: EnvironmentOption,
 ) -> None:
-    async with site(services, ENVIRONMENT=EnvironmentOption(environment), PASSWORD_HASH_ROUNDS=10) as client:
-        answer = await client.request(method, path, content=body)
+    answer = await visitor.request(method, path, content=body)
 
     assert answer.status_code == status
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["X-Frame-Options"] == "DENY"
     assert answer.headers["Referrer-Policy"]
-    assert ("Strict-Transport-Security" in answer.headers) == (environment == "production")
+    assert ("Strict-Transport-Security" in answer.headers) == (environment is EnvironmentOption.PRODUCTION)
     assert answer.headers["X-Request-ID"]
     assert answer.json().keys() >= ({"detail"} if status >= 400 else {"status"})
 
