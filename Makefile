@@ -7,7 +7,6 @@ HOST = 127.0.0.1
 PORT = 8000
 PROGRAM = api
 ARGS =
-COVERAGE = yes
 PROCESSES = 2
 ONLY =
 SCENARIO = S1
@@ -16,7 +15,8 @@ SECONDS = 5
 
 PY := $(VENV)/bin/python
 POETRY := .tools/poetry/bin/python -m poetry --no-interaction
-ALL_TESTS := -n $(PROCESSES) --dist loadfile --no-loadscope-reorder -m "not compose"
+SIDE_BY_SIDE := -n $(PROCESSES) --dist loadfile --no-loadscope-reorder -m "not compose and not alone"
+ALONE := -m "alone and not compose"
 SOURCES := src dev deploy tests gunicorn.conf.py $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
@@ -51,17 +51,20 @@ reset: python ## Delete the local data and keep the installed packages and src/.
 install: python ## Install the packages of poetry.lock, if they are missing (PYTHON=python3)
 	@"$(PYTHON)" dev/install.py "$(VENV)"
 
-test: install ## Run all tests with their coverage, or some tests (ARGS="tests/test_user.py -k password")
+test: install ## All tests, or some (ARGS="tests/test_user.py -k password")
 ifneq ($(ARGS),)
 	$(PY) -m pytest -m "not compose" $(ARGS)
-else ifeq ($(COVERAGE),no)
-	$(PY) -m pytest $(ALL_TESTS)
 else
+	$(PY) -m pytest $(SIDE_BY_SIDE)
+	$(PY) -m pytest $(ALONE)
+endif
+
+coverage: install ## All tests, and which lines of the code they do not run; takes twice as long
 	@$(PY) -m coverage erase
-	$(PY) -m coverage run -m pytest $(ALL_TESTS)
+	$(PY) -m coverage run -m pytest $(SIDE_BY_SIDE)
+	$(PY) -m coverage run -m pytest $(ALONE)
 	@$(PY) -m coverage combine --quiet
 	$(PY) -m coverage report
-endif
 
 test-compose: install ## Run the tests of the compose files, which need Docker
 	$(PY) -m pytest -m compose $(ARGS)

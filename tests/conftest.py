@@ -4,7 +4,6 @@ from tests.support import isolation  # noqa: F401 - before the application reads
 
 # isort: split
 
-import fcntl
 import os
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -75,16 +74,6 @@ class Services:
         """The environment of a process with the same settings; keywords win."""
         values = self.settings().model_dump(exclude_unset=True)
         return os.environ | {name: str(value) for name, value in values.items()} | changes
-
-
-@pytest.fixture(autouse=True)
-def shared_machine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Runs a test that is marked `alone` while no other test runs in any process of the test run."""
-    folder = tmp_path_factory.getbasetemp()
-    shared = folder.parent if os.environ.get("PYTEST_XDIST_WORKER") else folder
-    with (shared / "machine.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX if request.node.get_closest_marker("alone") else fcntl.LOCK_SH)
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -19,8 +19,6 @@ from app.core.utils.cache import Owner, cache
 from tests.helper import API, Rows
 from tests.support.statements import recorded_statements
 
-pytestmark = pytest.mark.alone  # a busy machine lets the cache stand aside, as it should
-
 
 @dataclass
 class Calls:

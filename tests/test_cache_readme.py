@@ -15,8 +15,6 @@ from tests.support.readme import blocks
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-pytestmark = pytest.mark.alone  # a busy machine lets the cache stand aside, as it should
-
 
 @asynccontextmanager
 async def pasted(code: str, settings: Settings) -> "AsyncIterator[httpx.AsyncClient]":
