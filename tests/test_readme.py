@@ -106,6 +106,7 @@ import asyncio, httpx
 from app.core.config import settings
 from app.main import app
 from tests.helper import Rows
+from tests.support.openapi_texts import missing_texts
 
 async def main():
     transport = httpx.ASGITransport(app)
@@ -124,6 +125,7 @@ async def main():
         assert (await client.get("/api/v1/entities/1")).status_code == 404
         assert (await client.get("/api/v1/entities/99999999999")).status_code == 422
         assert "entities" in app.state.reserved_usernames
+    assert missing_texts(app) == []
 
 asyncio.run(main())
 """
@@ -141,7 +143,7 @@ async def test_an_entity_from_the_table_to_the_endpoint(
             path = project / name[1]
             before = path.read_text() if path.exists() else ""
             marker = "router.include_router(posts_router)"
-            path.write_text(before.replace(marker, f"{block}\n{marker}") if before else block)
+            path.write_text(before.replace(marker, f"{block}\n{marker}") if marker in before else before + block)
     environment = services.environment(POSTGRES_DB=empty_database)
     migrate = blocks("5.5 Alembic", "sh")[0].replace("poetry run", f"{PYTHON} -m")
 

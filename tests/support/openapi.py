@@ -16,7 +16,7 @@ from tests.helper import API, Rows
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
-STORY = (
+BEGINNING = (
     "POST /user",
     "POST /login",
     "POST /tier",
@@ -59,6 +59,10 @@ class Operation:
                     yield int(status), name, example["value"]
 
     @property
+    def creates_from_json(self) -> bool:
+        return self.success[0] == 201 and JSON in self.content.get("requestBody", {}).get("content", {})
+
+    @property
     def is_for_superusers(self) -> bool:
         return any(value == {"detail": NOT_SUPERUSER.detail} for _, _, value in self.errors)
 
@@ -78,6 +82,9 @@ def operations(document: dict[str, Any]) -> dict[str, Operation]:
 
 
 OPERATIONS = operations(read_document())
+_CREATIONS = [name for name, operation in OPERATIONS.items() if operation.creates_from_json]
+STORY = tuple(dict.fromkeys((*BEGINNING, *_CREATIONS)))
+"""Then what else creates something, so that the examples of an entity of one's own hold without a word here."""
 
 
 @dataclass
