@@ -110,6 +110,29 @@ async def test_a_new_model_is_found_without_being_listed_anywhere(
     assert "create_table('entity'" in new.read_text()
 
 
+async def test_a_unique_primary_key_migrates_once(services: Services, empty_database: str, tmp_path: Path) -> None:
+    """`id` as the public README has it: PostgreSQL makes one constraint of two, and autogenerate agrees."""
+    src = copy_project(tmp_path) / "src"
+    (src / "app" / "models" / "entity.py").write_text(
+        "from sqlalchemy import String\n"
+        "from sqlalchemy.orm import Mapped, mapped_column\n"
+        "from app.core.db.database import Base\n"
+        "class Entity(Base):\n"
+        '    __tablename__ = "entity"\n'
+        '    id: Mapped[int] = mapped_column("id", autoincrement=True, nullable=False, unique=True, primary_key=True,'
+        " init=False)\n"
+        "    name: Mapped[str] = mapped_column(String(30), unique=True)\n"
+    )
+    for arguments in (("upgrade", "head"), ("revision", "--autogenerate", "-m", "entity"), ("upgrade", "head")):
+        result = alembic(services, empty_database, *arguments, folder=src)
+        assert result.returncode == 0, result.stderr
+    check = alembic(services, empty_database, "check", folder=src)
+
+    assert check.returncode == 0, check.stdout + check.stderr
+    (new,) = set((src / "migrations" / "versions").glob("*_entity.py"))
+    assert "uq_entity_name" in new.read_text()
+
+
 async def test_constraints_hold_without_the_api(rows: Rows) -> None:
     statements = {
         "uq_tier_name": "INSERT INTO tier (name) VALUES ('a'), ('a')",

@@ -6,7 +6,8 @@ import pkgutil
 from logging.config import fileConfig
 
 from alembic import context
-from sqlalchemy import Connection, pool
+from sqlalchemy import Connection, UniqueConstraint, pool
+from sqlalchemy.schema import SchemaItem
 
 import app.models
 from app.core.config import settings
@@ -18,8 +19,17 @@ for module in pkgutil.iter_modules(app.models.__path__):
     importlib.import_module(f"app.models.{module.name}")
 
 
+def include_object(element: SchemaItem, name: str | None, kind: str, reflected: bool, other: SchemaItem | None) -> bool:
+    """Leaves out `unique=True` on a primary key: PostgreSQL makes one constraint of the two."""
+    if not isinstance(element, UniqueConstraint) or reflected:
+        return True
+    return set(element.columns) != set(element.table.primary_key.columns)
+
+
 def migrate(connection: Connection) -> None:
-    context.configure(connection=connection, target_metadata=Base.metadata, compare_type=True)
+    context.configure(
+        connection=connection, target_metadata=Base.metadata, compare_type=True, include_object=include_object
+    )
     with context.begin_transaction():
         context.run_migrations()
 

@@ -26,6 +26,10 @@ class ConnectionLostError(DatabaseUnavailableError):
     """The connection broke while it was in use; whether the statement was executed is not known."""
 
 
+class ReadOnlyDatabaseError(DatabaseUnavailableError):
+    """The database is a standby, or is set to accept no writes."""
+
+
 class PoolTimeoutError(Exception):
     """No connection became free in time: this process is congested, the database may be well."""
 

@@ -25,7 +25,7 @@ def _upgrade(connection: Connection) -> None:
 
 
 def _may_come_up(error: Exception) -> bool:
-    # A wrong password or name does not mend itself.
+    # Waiting does not help against a wrong password or name.
     refused = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
     return is_outage(error) and not isinstance(error.__cause__, refused)
 
