@@ -31,7 +31,7 @@ RECENT_KEYS = {False: "arq:recent:failed", True: "arq:recent:complete"}
 
 
 class TaskStatus(StrEnum):
-    """Where a task is on its way."""
+    """The state of a task."""
 
     DEFERRED = "deferred"
     QUEUED = "queued"
