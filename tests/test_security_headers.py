@@ -11,6 +11,8 @@ from fastapi import FastAPI, Response
 
 from app.api import router
 from app.core.config import EnvironmentOption
+from app.core.log_formats import JSONFormatter
+from app.core.log_text import TextFormatter
 from app.core.setup import create_application
 from tests.conftest import Services
 from tests.helper import API, PASSWORD, Rows, running
@@ -138,6 +140,34 @@ async def test_refusals_of_hosts_and_origins_have_the_headers_too(services: Serv
             assert response.headers["Cache-Control"] == "no-store"
             assert response.headers["X-Request-ID"]
             assert response.headers["X-Frame-Options"] == "DENY"
+
+
+@pytest.mark.parametrize("path", [f"{API}/users/", f"{API}/user/userson/", f"{API}//evil.example.com/posts/"])
+async def test_redirects_ignore_the_clients_host_and_are_not_stored(services: Services, rows: Rows, path: str) -> None:
+    async with site(services) as client:
+        response = await client.get(path, headers={"Host": "evil.example.com"})
+    if response.status_code == 307:
+        assert response.headers["Location"] == path.rstrip("/")
+        assert response.headers["Cache-Control"] == "no-store"
+    else:
+        assert response.status_code == 404
+
+
+def test_log_lines_cannot_be_forged() -> None:
+    record = logging.LogRecord(
+        "app", logging.ERROR, "", 0, "GET /a\n2026 forged\r\x1b[2J\x9b\u2028%s", ("x" * 100_000,), None
+    )
+    line = TextFormatter("%(levelname)s %(message)s").format(record)
+    assert line.isprintable()
+    assert "/a\\n2026 forged\\r\\x1b[2J\\x9b\\u2028xx" in line
+    assert len(line) < 10_000
+    assert len(JSONFormatter().format(record)) < 10_000
+    try:
+        raise ValueError("one\x1b[2J" + "y" * 100_000)
+    except ValueError as error:
+        record.exc_info = (type(error), error, error.__traceback__)
+    assert "\x1b" not in (text := TextFormatter("%(message)s").format(record))
+    assert len(text) < 20_000
 
 
 async def test_routes_headers_win_over_the_layers(services: Services, rows: Rows) -> None:

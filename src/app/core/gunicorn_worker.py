@@ -1,4 +1,4 @@
-"""gunicorn's worker with a gentle end."""
+"""gunicorn's worker, which finishes the requests of open connections before it stops."""
 
 import asyncio
 import socket
@@ -12,9 +12,10 @@ LINGER_SECONDS = 0.3
 
 
 class LingeringServer(Server):
-    """Answers, after it has stopped to listen, what is on its way over connections that it has.
+    """Stops accepting connections, then responds to requests that arrive over open ones for `LINGER_SECONDS`.
 
-    Uvicorn closes them at once, also one whose first request NGINX is just sending: a POST that NGINX may not repeat.
+    Uvicorn closes idle connections at once, even one over which NGINX is sending a request: a POST that NGINX may not
+    send a second time.
     """
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from uvicorn.logging import DefaultFormatter
 
+from app.core.log_text import cut
 from app.core.settings_base import ENV_FILE, read_given
 
 TEXT_FORMAT = "%(asctime)s %(levelname)-7s %(name)s [%(request_id)s]: %(message)s"
@@ -28,7 +29,7 @@ class JSONFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": cut(record.getMessage()),
             "request_id": request_id.get(),
         }
         if record.exc_info:

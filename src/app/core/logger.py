@@ -7,6 +7,7 @@ from pathlib import Path
 
 from app.core.config import AppSettings
 from app.core.log_formats import TEXT_FORMAT, JSONFormatter, request_id
+from app.core.log_text import TextFormatter
 
 __all__ = ["JSONFormatter", "configure_logging", "request_id"]
 
@@ -54,7 +55,7 @@ def configure_logging(settings: AppSettings) -> None:
     is_json = settings.LOG_FORMAT == "json"
     if is_json:
         _write_json_everywhere()
-    formatter = JSONFormatter() if is_json else logging.Formatter(TEXT_FORMAT)
+    formatter = JSONFormatter() if is_json else TextFormatter(TEXT_FORMAT)
     for handler in (None if is_json else logging.StreamHandler(sys.stderr), _open_log_file()):
         if handler is not None:
             handler.setFormatter(formatter)

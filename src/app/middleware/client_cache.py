@@ -25,7 +25,7 @@ class ClientCache:
     """Sets `Cache-Control` where the route does not, `Vary: Authorization` and `ETag`, and turns a response into a 304.
 
     Only what an anonymous caller reads is public; a response to credentials, or one that sets a cookie, is for the
-    caller only, and errors and changes are not stored.
+    caller only, and errors, redirections and changes are not stored.
     """
 
     def __init__(self, max_age: int) -> None:
@@ -43,7 +43,8 @@ class ClientCache:
             self._validate(start, request.get(b"if-none-match"), body)
 
     def _policy(self, start: ResponseStart, method: str, request: Mapping[bytes, bytes]) -> bytes:
-        if method not in _READS or start.status >= 400:
+        is_success = 200 <= start.status < 300 or start.status == 304
+        if method not in _READS or not is_success:
             return b"no-store"
         if b"authorization" in request or b"cookie" in request or b"set-cookie" in start.names:
             return b"private, no-store"
