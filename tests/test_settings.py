@@ -265,6 +265,44 @@ class TestRefusals:
         assert "too short" not in bad.stderr
 
 
+IMPOSSIBLE = [
+    ("CORS_ORIGINS", "https://app.example.com/", "'https://app.example.com'"),
+    ("CORS_ORIGINS", "app.example.com", "'https://app.example.com'"),
+    ("CORS_ORIGINS", "https://ok.example.com,HTTPS://App.Example.com:443", "'https://app.example.com'"),
+    ("CORS_ORIGINS", "http://localhost:3000/path", "'http://localhost:3000'"),
+    ("ALLOWED_HOSTS", "https://api.example.com", "'api.example.com'"),
+    ("ALLOWED_HOSTS", "api.example.com:8000", "'api.example.com'"),
+    ("ALLOWED_HOSTS", "*example.com", "is not the name of a host"),
+    ("ACCESS_TOKEN_EXPIRE_MINUTES", "99999999999999", "less than or equal"),
+    ("REFRESH_TOKEN_EXPIRE_DAYS", "999999999", "less than or equal"),
+    ("DEFAULT_RATE_LIMIT_PERIOD", "99999999999", "less than or equal"),
+    ("LOGIN_LOCKOUT_SECONDS", "99999999999", "less than or equal"),
+    ("CLIENT_CACHE_MAX_AGE", "99999999999", "less than or equal"),
+    ("TASK_RESULT_TTL_SECONDS", "99999999999", "less than or equal"),
+    ("MAX_REQUEST_BODY_BYTES", "99999999999", "less than or equal"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "fix"), IMPOSSIBLE)
+def test_values_that_can_never_work_are_refused_with_their_fix(
+    settings_class: type[Settings], name: str, value: str, fix: str
+) -> None:
+    write(settings_class, f"{name}={value}\n")
+    with pytest.raises(ConfigurationError) as error:
+        load(settings_class)
+    assert f"{name}: " in str(error.value)
+    assert fix in str(error.value)
+
+
+def test_origins_and_hosts_that_work_are_accepted(settings_class: type[Settings]) -> None:
+    origins = ("https://app.example.com", "http://localhost:3000", "http://[::1]:8080", "https://xn--bcher-kva.example")
+    hosts = ("api.example.com", "*.example.com", "localhost", "127.0.0.1", "[::1]", "web_1")
+    write(settings_class, f"CORS_ORIGINS={','.join(origins)}\nALLOWED_HOSTS={','.join(hosts)}\n")
+    settings = load(settings_class)
+    assert (origins, hosts) == (settings.CORS_ORIGINS, settings.ALLOWED_HOSTS)
+    assert settings_class.model_validate({"CORS_ORIGINS": "*"}).CORS_ORIGINS == ("*",)
+
+
 class TestSecrets:
     def test_they_are_plain_strings_and_not_shown(self, settings_class: type[Settings]) -> None:
         secrets = {name: f"secret-{name}" for name in NAMES if name.endswith("_PASSWORD") or name == "SECRET_KEY"}

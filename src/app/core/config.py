@@ -1,4 +1,4 @@
-"""The settings, one class a feature.
+"""The settings, one class per feature.
 
 `Settings` is composed by inheritance: leave a class out and its feature is off: nothing of it is opened.
 Every value comes from the environment first and from `src/.env` second. Locally the servers that `make run` has started
@@ -7,30 +7,29 @@ for this checkout come third (`.local/servers.env`).
 
 import secrets
 from enum import StrEnum
-from ipaddress import ip_network
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 from sqlalchemy.engine import URL
 
-from app.core.settings_base import CommaSeparated, ConfigurationError, SettingsBase, load
+from app.core.settings_base import ConfigurationError, SettingsBase, load
+from app.core.settings_values import (
+    Bytes,
+    DatabaseTimeout,
+    Hosts,
+    LifetimeDays,
+    LifetimeMinutes,
+    Networks,
+    Origins,
+    Period,
+    Port,
+    RedisDatabase,
+    Requests,
+    Seconds,
+    Secret,
+)
 
 __all__ = ["ConfigurationError", "Settings", "settings"]
-
-Port = Annotated[int, Field(ge=1, le=65535)]
-RedisDatabase = Annotated[int, Field(ge=0)]
-Period = Annotated[int, Field(ge=1, le=366 * 24 * 3600)]
-"""Seconds for which events are counted in Redis; more than a year is a mistake."""
-DatabaseTimeout = Annotated[int, Field(ge=0, le=2_000_000)]
-"""Seconds, 0 for no limit; PostgreSQL counts milliseconds in 32 bits."""
-Requests = Annotated[int, Field(ge=1, le=2**31 - 1)]
-Secret = Annotated[str, Field(repr=False)]
-
-
-def _check_networks(values: tuple[str, ...]) -> tuple[str, ...]:
-    for value in values:
-        ip_network(value, strict=False)
-    return values
 
 
 def redis_url(host: str, port: int, password: str, database: int, tls: bool) -> str:
@@ -56,10 +55,10 @@ class AppSettings(SettingsBase):
     LICENSE_NAME: str | None = None
     CONTACT_NAME: str | None = None
     CONTACT_EMAIL: str | None = None
-    CORS_ORIGINS: CommaSeparated = ()
-    ALLOWED_HOSTS: CommaSeparated = ("*",)
-    TRUSTED_PROXIES: Annotated[CommaSeparated, AfterValidator(_check_networks)] = ("127.0.0.1", "::1")
-    MAX_REQUEST_BODY_BYTES: PositiveInt = 1024 * 1024
+    CORS_ORIGINS: Origins = ()
+    ALLOWED_HOSTS: Hosts = ("*",)
+    TRUSTED_PROXIES: Networks = ("127.0.0.1", "::1")
+    MAX_REQUEST_BODY_BYTES: Bytes = 1024 * 1024
     LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     LOG_FORMAT: Literal["text", "json"] = "text"
 
@@ -69,9 +68,9 @@ class CryptSettings(SettingsBase):
 
     SECRET_KEY: Secret = Field(default_factory=lambda: secrets.token_urlsafe(48))
     ALGORITHM: Literal["HS256", "HS384", "HS512"] = "HS256"
-    ACCESS_TOKEN_EXPIRE_MINUTES: PositiveInt = 30
-    REFRESH_TOKEN_EXPIRE_DAYS: PositiveInt = 7
-    REFRESH_TOKEN_REUSE_GRACE_SECONDS: Annotated[int, Field(ge=0)] = 5
+    ACCESS_TOKEN_EXPIRE_MINUTES: LifetimeMinutes = 30
+    REFRESH_TOKEN_EXPIRE_DAYS: LifetimeDays = 7
+    REFRESH_TOKEN_REUSE_GRACE_SECONDS: Seconds = 5
     REFRESH_TOKEN_COOKIE_SECURE: bool = True
     REFRESH_TOKEN_COOKIE_SAMESITE: Literal["lax", "strict", "none"] = "lax"  # noqa: S105 - not a password
     PASSWORD_HASH_ROUNDS: Annotated[int, Field(ge=4, le=20)] = 12
@@ -90,7 +89,7 @@ class PostgresSettings(SettingsBase):
     DATABASE_POOL_SIZE: PositiveInt = 10
     DATABASE_MAX_OVERFLOW: Annotated[int, Field(ge=0)] = 10
     DATABASE_PGBOUNCER: bool = False
-    DATABASE_WAIT_SECONDS: Annotated[int, Field(ge=0)] = 60
+    DATABASE_WAIT_SECONDS: Seconds = 60
     DATABASE_STATEMENT_TIMEOUT_SECONDS: DatabaseTimeout = 20
     DATABASE_LOCK_TIMEOUT_SECONDS: DatabaseTimeout = 5
     DATABASE_IDLE_TRANSACTION_TIMEOUT_SECONDS: DatabaseTimeout = 20
@@ -154,7 +153,7 @@ class RedisCacheSettings(SettingsBase):
 class ClientSideCacheSettings(SettingsBase):
     """How long browsers and proxies may keep public answers, in seconds."""
 
-    CLIENT_CACHE_MAX_AGE: Annotated[int, Field(ge=0)] = 60
+    CLIENT_CACHE_MAX_AGE: Seconds = 60
 
 
 class RedisQueueSettings(SettingsBase):
@@ -165,11 +164,11 @@ class RedisQueueSettings(SettingsBase):
     REDIS_QUEUE_PASSWORD: Secret = ""
     REDIS_QUEUE_DB: RedisDatabase = 0
     REDIS_QUEUE_SSL: bool = False
-    REDIS_QUEUE_WAIT_SECONDS: Annotated[int, Field(ge=0)] = 60
+    REDIS_QUEUE_WAIT_SECONDS: Seconds = 60
     TASK_MAX_TRIES: PositiveInt = 5
-    TASK_TIMEOUT_SECONDS: PositiveInt = 30
+    TASK_TIMEOUT_SECONDS: Period = 30
     TASK_RETRY_DELAY_SECONDS: PositiveFloat = 1.0
-    TASK_RESULT_TTL_SECONDS: PositiveInt = 3600
+    TASK_RESULT_TTL_SECONDS: Period = 3600
 
     @property
     def REDIS_QUEUE_URL(self) -> str:
