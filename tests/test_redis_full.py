@@ -95,3 +95,21 @@ async def test_the_lockout_while_redis_is_full(
     assert await login(client, "locked", PASSWORD) == (429 if fails_open else 503)
     assert await login(client, "free", PASSWORD) == (200 if fails_open else 503)
     assert await login(client, "free", "wrong") == (401 if fails_open else 503)
+
+
+async def test_the_queue_while_redis_is_full(
+    services: Services, own_valkey: ValkeyServer, admin: Redis, rows: Rows
+) -> None:
+    """No task is accepted that is not stored, and tasks that wait can be read."""
+    settings = services.settings(REDIS_QUEUE_PORT=own_valkey.port, REDIS_QUEUE_PASSWORD="")
+    async with running(create_application(router=router, settings=settings)) as client:
+        before = await client.post(f"{API}/tasks/task", params={"message": "x"})
+        assert before.status_code == 201
+        await make_unwritable(admin, "full")
+        refused = await client.post(f"{API}/tasks/task", params={"message": "x"})
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+        ready = await client.get(f"{API}/ready")
+        assert (ready.status_code, ready.json()) == (503, {"detail": "Not ready: queue"})
+        assert (await client.get(f"{API}/tasks/task/{before.json()['id']}")).json()["status"] == "queued"
+        await admin.config_set("maxmemory", "0")
+        assert (await client.post(f"{API}/tasks/task", params={"message": "x"})).status_code == 201

@@ -12,6 +12,7 @@ from fastapi.security.utils import get_authorization_scheme_param
 
 from app.api.authentication import Passwords
 from app.api.dependencies import BearerToken, Db, OptionalUser
+from app.api.rate_limiting import limit_login
 from app.api.responses import INVALID_TOKEN, NOT_AUTHENTICATED, NOT_SUPERUSER, ErrorCase
 from app.core.exceptions.http_exceptions import CustomException
 from app.crud.crud_users import StoredUser
@@ -66,7 +67,10 @@ def _basic_credentials(request: Request) -> tuple[str, str] | None:
 
 async def _prompted_user(request: Request, db: Db, passwords: Passwords) -> StoredUser | None:
     given = _basic_credentials(request)
-    found = await passwords.credentials(db, *given) if given else None
+    if given is None:
+        return None
+    await limit_login(request)
+    found = await passwords.credentials(db, *given)
     return found.user if found else None
 
 

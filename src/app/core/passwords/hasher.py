@@ -15,7 +15,7 @@ from app.core.passwords.fair_queue import FairQueue
 from app.core.security import get_password_hash, verify_password
 
 HASHING_NICENESS = 10
-"""How far the hashing threads stand back behind the event loop; what is left over is all theirs."""
+"""The hashing threads use the CPU time that the event loop leaves (`man 2 setpriority`)."""
 
 R = TypeVar("R")
 
@@ -58,8 +58,8 @@ class PasswordHasher:
                 raise
 
 
-def _stand_back() -> None:
-    # Only Linux gives each thread a priority of its own; elsewhere the number might be another process's.
+def _lower_priority() -> None:
+    # Only on Linux has each thread its own priority; elsewhere the number might be that of another process.
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), HASHING_NICENESS)
 
@@ -68,7 +68,7 @@ def _stand_back() -> None:
 async def open_password_hasher(settings: CryptSettings) -> AsyncIterator[PasswordHasher]:
     """A hasher whose threads end with it."""
     threads = available_cores()
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="bcrypt", initializer=_stand_back)
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="bcrypt", initializer=_lower_priority)
     try:
         yield PasswordHasher(pool, FairQueue(threads), settings.PASSWORD_HASH_ROUNDS)
     finally:

@@ -1,4 +1,4 @@
-"""How every Redis client of this project is made: bounded waiting, no surprises after an outage."""
+"""The connections of redis-py, which arq reads and runs tasks with: bounded waiting, and no errors after an outage."""
 
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.retry import Retry
