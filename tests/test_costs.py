@@ -5,6 +5,7 @@ is right, or has fallen, renew the figures and commit them: `RENEW_COSTS=1 make 
 """
 
 import asyncio
+import inspect
 import json
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute, iter_route_contexts
 
 from app.api import router
 from app.core.setup import create_application
@@ -109,3 +112,23 @@ async def test_requests_cost_what_they_did(app: FastAPI, rows: Rows, proxies: Pr
         if cost > stored[name][unit] * SPARE
     }
     assert not dearer
+
+
+def synchronous(dependant: Dependant) -> Iterator[str]:
+    """Functions for which FastAPI goes to a thread and back, which costs about 100 microseconds."""
+    for dependency in dependant.dependencies:
+        # An instance, such as OAuth2PasswordBearer's, is called by its own method.
+        call = dependency.call
+        function = call if inspect.isroutine(call) or inspect.isclass(call) else type(call).__call__
+        if not (inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)):
+            yield repr(call)
+        yield from synchronous(dependency)
+
+
+def test_no_dependency_outside_of_passwords_needs_a_thread() -> None:
+    routes = [context.route for context in iter_route_contexts(router.routes) if isinstance(context.route, APIRoute)]
+    found = {route.path: list(synchronous(route.dependant)) for route in routes}
+    # Hashing a password takes thousands of times as long.
+    paths = {path for path, functions in found.items() if functions}
+    assert len(found) > 20
+    assert paths <= {"/login", "/user", "/user/{username}/password"}

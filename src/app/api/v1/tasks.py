@@ -26,7 +26,7 @@ KEY_REUSED = unprocessable(
 )
 
 
-def get_new_task_id(
+async def get_new_task_id(
     request: Request,
     user: OptionalUser,
     settings: Crypt,
