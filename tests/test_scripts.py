@@ -13,6 +13,7 @@ from app.crud.crud_tier import crud_tiers
 from app.crud.crud_users import crud_users
 from tests.conftest import MEASURED, Services
 from tests.helper import API, Rows
+from tests.support.forks import run_module
 from tests.support.readme import ROOT
 
 ADMIN = {
@@ -106,26 +107,35 @@ async def test_tier_is_created_once(services: Services, empty_database: str) -> 
         assert (await crud_tiers.read(database, "basic")).id == 1
 
 
+SUPERUSER_FAILURES: list[tuple[dict[str, str], str]] = [
+    ({"ADMIN_EMAIL": "your_email"}, "error: ADMIN_EMAIL: replace the placeholder in src/.env"),
+    ({"ADMIN_PASSWORD": "your_password"}, "error: ADMIN_PASSWORD: replace the placeholder in src/.env"),
+    ({"ADMIN_EMAIL": "nonsense"}, "error: ADMIN_EMAIL: "),
+    ({"ADMIN_USERNAME": "Not Valid"}, "error: ADMIN_USERNAME: "),
+    ({"ADMIN_USERNAME": "users"}, "error: ADMIN_USERNAME: a route of the API needs this name"),
+    ({"ADMIN_PASSWORD": "short"}, "error: ADMIN_PASSWORD: "),
+    ({"POSTGRES_PORT": "1", "DATABASE_WAIT_SECONDS": "0"}, "error: cannot connect to the database"),
+    ({"POSTGRES_PASSWORD": "wrong"}, "error: cannot connect to the database"),
+    ({"POSTGRES_DB": "no_such_database"}, "error: cannot connect to the database"),
+]
+
+
+@pytest.fixture(scope="module")
+def superuser_failures(services: Services) -> list[tuple[int, str]]:
+    environments = [services.environment() | ADMIN | changes for changes, _ in SUPERUSER_FAILURES]
+    return run_module("src.scripts.create_first_superuser", environments)
+
+
 @pytest.mark.parametrize(
-    ("changes", "line"),
-    [
-        ({"ADMIN_EMAIL": "your_email"}, "error: ADMIN_EMAIL: replace the placeholder in src/.env"),
-        ({"ADMIN_PASSWORD": "your_password"}, "error: ADMIN_PASSWORD: replace the placeholder in src/.env"),
-        ({"ADMIN_EMAIL": "nonsense"}, "error: ADMIN_EMAIL: "),
-        ({"ADMIN_USERNAME": "Not Valid"}, "error: ADMIN_USERNAME: "),
-        ({"ADMIN_USERNAME": "users"}, "error: ADMIN_USERNAME: a route of the API needs this name"),
-        ({"ADMIN_PASSWORD": "short"}, "error: ADMIN_PASSWORD: "),
-        ({"POSTGRES_PORT": "1", "DATABASE_WAIT_SECONDS": "0"}, "error: cannot connect to the database"),
-        ({"POSTGRES_PASSWORD": "wrong"}, "error: cannot connect to the database"),
-        ({"POSTGRES_DB": "no_such_database"}, "error: cannot connect to the database"),
-    ],
-    ids=str,
+    "case", range(len(SUPERUSER_FAILURES)), ids=[str(changes) for changes, _ in SUPERUSER_FAILURES]
 )
-async def test_superuser_fails_with_one_clear_line(services: Services, changes: dict[str, str], line: str) -> None:
-    status, output = await run("create_first_superuser", services.environment() | ADMIN | changes)
+def test_superuser_fails_with_one_clear_line(
+    services: Services, superuser_failures: list[tuple[int, str]], case: int
+) -> None:
+    status, output = superuser_failures[case]
 
     assert status == 1
-    assert output.startswith(line), output
+    assert output.startswith(SUPERUSER_FAILURES[case][1]), output
     assert output.count("\n") == 1
     assert "wrong" not in output
     assert services.postgres.password not in output

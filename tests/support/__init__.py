@@ -4,6 +4,7 @@ Servers and processes:
     isolation     keeps `src/.env` and the caller's variables out of the tests; imported before the application
     schedule      which file begins first when several processes share a run
     processes     the project's programs as processes: scripts, web servers, workers
+    forks         many runs of one script in the time of a few
     topology      NGINX, gunicorn servers and a worker, as in production; `dns` is Docker's resolver in it
     tasks_worker  a worker whose tasks fail in every way
 
