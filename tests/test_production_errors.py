@@ -38,7 +38,11 @@ def _exchange(url: str, request: bytes) -> tuple[int, httpx.Headers, bytes]:
             received += part
     head, _, body = received.partition(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
-    return int(first.split()[1]), httpx.Headers([tuple(line.split(": ", 1)) for line in lines]), body
+    return (
+        int(first.split()[1]),
+        httpx.Headers([(name, value) for name, _, value in (line.partition(": ") for line in lines)]),
+        body,
+    )
 
 
 def _get(path: str, *lines: str) -> bytes:
