@@ -11,7 +11,7 @@ from sqlalchemy.schema import SchemaItem
 
 import app.models
 from app.core.config import settings
-from app.core.db import token_blacklist  # noqa: F401 - a table of the core
+from app.core.db import row_count, token_blacklist  # noqa: F401 - tables of the core
 from app.core.db.database import Base
 from app.core.db.engine import create_engine
 

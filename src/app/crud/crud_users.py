@@ -85,7 +85,7 @@ _WITH_TIER = (
     .outerjoin(Tier, User.tier_id == Tier.id)
     .where(User.username == bindparam("username"), visible(User))
 )
-_LISTING = Listing(User, UserRead)
+_LISTING = Listing(User, UserRead, counted=True)
 
 
 def _stored(row: Row) -> StoredUser:

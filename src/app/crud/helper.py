@@ -5,12 +5,28 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel
-from sqlalchemy import ColumnElement, Select, bindparam, func, literal, select, true
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Integer,
+    Select,
+    bindparam,
+    cast,
+    func,
+    literal,
+    literal_column,
+    select,
+    true,
+)
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.core.db.database import Base, Database
+from app.core.db.row_count import ALL_ROWS, RowCount
 from app.core.db.statements import Parameters, Row
 from app.core.exceptions.data_exceptions import RowNotFoundError
+
+MAX_BOUNDED = 101
+"""The longest window that clients get, and one row more that shows whether others follow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +98,11 @@ class Listing:
         *,
         parent: Parent | None = None,
         newest_first: bool = False,
+        counted: bool = False,
     ) -> None:
+        """`counted` lists have triggers that keep their totals (`app.core.db.row_count`); others count their rows."""
         self._parent = parent
+        self._counted_as = model.__tablename__ if counted else None
         self._id: InstrumentedAttribute[int] = getattr(model, "id")  # noqa: B009 - every model has one
         self._newest_first = newest_first
         self._owner = (parent.query if parent else select(literal(1).label("id"))).cte("owner")
@@ -91,12 +110,13 @@ class Listing:
         if parent:
             self._condition &= parent.reference == self._owner.c.id
         self._rows = select(*columns(model, schema)).where(self._condition)
-        self._by_offset = self._offset_statement()
-        self._from_start = self._window_statement(self._rows)
         after = bindparam("after", type_=self._id.type)
-        self._from_cursor = self._window_statement(
-            self._rows.where(self._id < after if newest_first else self._id > after)
-        )
+        behind = self._rows.where(self._id < after if newest_first else self._id > after)
+        ordered = self._rows.order_by(self._order)
+        self._by_offset = self._with_total(ordered)
+        self._first_page = self._with_total(self._bounded(self._rows))
+        self._from_start = self._window_statement(self._bounded(self._rows))
+        self._from_cursor = self._window_statement(self._bounded(behind))
 
     async def fetch(self, database: Database, window: Window, parameters: Parameters | None = None) -> Listed:
         """The window's rows.
@@ -109,12 +129,16 @@ class Listing:
 
     async def _fetch_page(self, database: Database, window: OffsetWindow, parameters: Parameters) -> Listed:
         bounds = {"limit": window.items_per_page, "offset": window.offset}
-        rows = await self._fetch(database, self._by_offset, {**parameters, **bounds})
+        is_first = window.page == 1 and window.items_per_page <= MAX_BOUNDED
+        statement = self._first_page if is_first else self._by_offset
+        rows = await self._fetch(database, statement, {**parameters, **bounds})
         total: int = rows[0].total_count
         shown = self._without_empty(rows)
         return Listed(rows=shown, has_more=window.offset + len(shown) < total, total_count=total)
 
     async def _fetch_from_cursor(self, database: Database, window: CursorWindow, parameters: Parameters) -> Listed:
+        if window.limit >= MAX_BOUNDED:
+            raise ValueError(f"a window has fewer than {MAX_BOUNDED} rows")
         bounds = {"limit": window.limit + 1, "offset": 0}
         if window.after is None:
             rows = await self._fetch(database, self._from_start, {**parameters, **bounds})
@@ -134,12 +158,28 @@ class Listing:
         # The outer join answers an empty window with one row of nulls: it tells the parent from nothing.
         return rows if rows and rows[0].id is not None else []
 
-    def _offset_statement(self) -> Select[Any]:
-        total = select(func.count().label("total_count")).where(self._condition).select_from(self._id.table).lateral()
-        return self._window_statement(self._rows).add_columns(total.c.total_count).join(total, true())
+    @property
+    def _order(self) -> ColumnElement[int]:
+        return self._id.desc() if self._newest_first else self._id.asc()
+
+    def _bounded(self, rows: Select[Any]) -> Select[Any]:
+        # PostgreSQL expects a limit that it does not know to be a tenth of the table, and then plans for each call.
+        bound = literal_column(str(MAX_BOUNDED), Integer)
+        first = rows.order_by(self._order).limit(bound).subquery("first")
+        return select(*first.c).order_by(first.c.id.desc() if self._newest_first else first.c.id.asc())
+
+    def _with_total(self, rows: Select[Any]) -> Select[Any]:
+        total = self._total().lateral()
+        return self._window_statement(rows).add_columns(total.c.total_count).join(total, true())
+
+    def _total(self) -> Select[Any]:
+        if self._counted_as is None:
+            return select(func.count().label("total_count")).where(self._condition).select_from(self._id.table)
+        owner = self._owner.c.id if self._parent else ALL_ROWS
+        total = cast(func.coalesce(func.sum(RowCount.count), 0), BigInteger)
+        return select(total.label("total_count")).where(RowCount.list == self._counted_as, RowCount.owner_id == owner)
 
     def _window_statement(self, rows: Select[Any]) -> Select[Any]:
-        order = self._id.desc() if self._newest_first else self._id.asc()
-        window = rows.order_by(order).limit(bindparam("limit")).offset(bindparam("offset")).lateral("listed")
+        window = rows.limit(bindparam("limit")).offset(bindparam("offset")).lateral("listed")
         outer_order = window.c.id.desc() if self._newest_first else window.c.id.asc()
         return select(*window.c).select_from(self._owner.outerjoin(window, true())).order_by(outer_order)
