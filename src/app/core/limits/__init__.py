@@ -16,5 +16,6 @@ path; `app.api.rate_limiting` chooses it.
 | does not respond | admitted uncounted, or 503 (`RATE_LIMIT_FAIL_OPEN`) | judged without a lock | 503 |
 | is full (`maxmemory`) or read-only | refused over the limit, otherwise as above | locked pairs stay locked | 503 |
 
-Not covered: a Redis that evicts keys (a `maxmemory-policy` other than `noeviction`) forgets admissions and failures.
+Not covered: a Redis that evicts keys (a `maxmemory-policy` other than `noeviction`) loses admissions and failures. A
+request whose connection breaks while it is counted may be counted twice, so that fewer are admitted, never more.
 """
