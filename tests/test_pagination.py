@@ -174,3 +174,27 @@ async def test_deleting_while_walking(client: httpx.AsyncClient, rows: Rows) -> 
     second = (await client.get(f"{API}/users", params={"limit": 2, "cursor": first["next_cursor"]})).json()
 
     assert [row["id"] for row in second["data"]] == [account.user.id for account in accounts[2:]]
+
+
+async def test_windows_of_long_posts_are_bounded_in_bytes(client: httpx.AsyncClient, rows: Rows) -> None:
+    """A cursor reaches every post; a page by number says that there are more, and smaller pages reach them."""
+    author = await rows.user("author")
+    created = [(await rows.post(author, text="é" * 63_206)).id for _ in range(20)]
+    url = f"{API}/author/posts"
+
+    seen: list[int] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        response = await client.get(f"{url}?limit=100&cursor={cursor}" if cursor else f"{url}?limit=100")
+        assert len(response.content) < 2_000_000
+        body = response.json()
+        assert body["has_more"] == (body["next_cursor"] is not None)
+        seen += [post["id"] for post in body["data"]]
+        cursor = body["next_cursor"]
+    assert seen == created[::-1]
+
+    page = (await client.get(f"{url}?page=1&items_per_page=100")).json()
+    assert 0 < len(page["data"]) < 20
+    assert (page["total_count"], page["has_more"]) == (20, True)
+    pages = [(await client.get(f"{url}?page={number}&items_per_page=5")).json() for number in range(1, 5)]
+    assert [post["id"] for each in pages for post in each["data"]] == created[::-1]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from pydantic import BaseModel
@@ -25,6 +26,8 @@ from app.core.db.row_count import ALL_ROWS, RowCount
 from app.core.db.statements import Parameters, Row
 from app.core.exceptions.data_exceptions import RowNotFoundError
 
+MAX_WINDOW_CHARACTERS = 500_000
+"""Of large texts in one response: at most 2 MB of UTF-8, which the server keeps for a client that does not read."""
 MAX_BOUNDED = 101
 """The longest window that clients get, and one row more that shows whether others follow."""
 
@@ -99,8 +102,13 @@ class Listing:
         parent: Parent | None = None,
         newest_first: bool = False,
         counted: bool = False,
+        large_column: str | None = None,
     ) -> None:
-        """`counted` lists have triggers that keep their totals (`app.core.db.row_count`); others count their rows."""
+        """`counted` lists have triggers that keep their totals (`app.core.db.row_count`); others count their rows.
+
+        A window ends early, with `has_more`, where `large_column` has more than `MAX_WINDOW_CHARACTERS` in its rows.
+        """
+        self._large_column = large_column
         self._parent = parent
         self._counted_as = model.__tablename__ if counted else None
         self._id: InstrumentedAttribute[int] = getattr(model, "id")  # noqa: B009 - every model has one
@@ -133,7 +141,7 @@ class Listing:
         statement = self._first_page if is_first else self._by_offset
         rows = await self._fetch(database, statement, {**parameters, **bounds})
         total: int = rows[0].total_count
-        shown = self._without_empty(rows)
+        shown = self._within_budget(self._without_empty(rows))
         return Listed(rows=shown, has_more=window.offset + len(shown) < total, total_count=total)
 
     async def _fetch_from_cursor(self, database: Database, window: CursorWindow, parameters: Parameters) -> Listed:
@@ -144,8 +152,9 @@ class Listing:
             rows = await self._fetch(database, self._from_start, {**parameters, **bounds})
         else:
             rows = await self._fetch(database, self._from_cursor, {**parameters, **bounds, "after": window.after})
-        shown = self._without_empty(rows)
-        return Listed(rows=shown[: window.limit], has_more=len(shown) > window.limit)
+        found = self._without_empty(rows)
+        shown = self._within_budget(found[: window.limit])
+        return Listed(rows=shown, has_more=len(found) > len(shown))
 
     async def _fetch(self, database: Database, statement: Select[Any], parameters: Parameters) -> Sequence[Row]:
         rows = await database.fetch_all(statement, parameters)
@@ -157,6 +166,12 @@ class Listing:
     def _without_empty(rows: Sequence[Row]) -> Sequence[Row]:
         # The outer join answers an empty window with one row of nulls: it tells the parent from nothing.
         return rows if rows and rows[0].id is not None else []
+
+    def _within_budget(self, rows: Sequence[Row]) -> Sequence[Row]:
+        if self._large_column is None:
+            return rows
+        totals = accumulate(len(getattr(row, self._large_column)) for row in rows)
+        return rows[: max(1, sum(total <= MAX_WINDOW_CHARACTERS for total in totals))]
 
     @property
     def _order(self) -> ColumnElement[int]:

@@ -24,7 +24,11 @@ NO_SUCH_POST = not_found("Post", "The post does not exist or has another author.
 )
 @cache("{username}_posts", resource_id_name="window", expiration=60, owners=[USER])
 async def read_posts(request: Request, username: PathUsername, db: Db, window: PageWindow) -> dict[str, Any]:
-    """Newest first."""
+    """Newest first.
+
+    A response has at most 500,000 characters of text: with long posts it has fewer items than asked for, and `has_more`
+    is true. The next cursor continues after the last item; by page number, ask for fewer items per page.
+    """
     return list_response(request, window, await crud_posts.read_page(db, window, username))
 
 
