@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import pool, text
 
 from app.core.config import Settings
+from app.core.db.database import open_database
 from app.core.db.engine import create_engine
 from app.core.db.migrate import apply_migrations
 from tests.conftest import Services
@@ -80,6 +81,25 @@ async def test_many_processes_start_at_once_on_an_empty_database(services: Servi
 
     assert starters.returncode == 0, errors.decode()
     assert await tables(services.settings(POSTGRES_DB=empty_database)) >= OURS
+
+
+async def test_an_upgrade_counts_the_rows_that_exist(services: Services, empty_database: str) -> None:
+    settings = services.settings(POSTGRES_DB=empty_database)
+    assert alembic(services, empty_database, "upgrade", "5c1e9d0a7b42").returncode == 0
+    async with open_database(settings) as database:
+        values = "'n', 'u' || i, 'u' || i, 'h', 'x', false, gen_random_uuid(), i = 3"
+        columns = "name, username, email, hashed_password, profile_image_url, is_superuser, uuid, is_deleted"
+        users = f'INSERT INTO "user" ({columns}) SELECT {values} FROM generate_series(1, 5) i'  # noqa: S608 - constants
+        posts = (
+            "INSERT INTO post (created_by_user_id, title, text, uuid, is_deleted) "
+            "SELECT i % 2 + 1, 't', 'x', gen_random_uuid(), i > 8 FROM generate_series(1, 9) i"
+        )
+        for statement in (users, posts):
+            await database.execute(text(statement))
+        assert alembic(services, empty_database, "upgrade", "head").returncode == 0
+        counts = await database.fetch_all(text("SELECT list, owner_id, count FROM row_count ORDER BY 1, 2"))
+
+    assert counts == [("post", 1, 4), ("post", 2, 4), ("user", 0, 4)]
 
 
 async def test_applying_again_changes_nothing(services: Services, empty_database: str) -> None:

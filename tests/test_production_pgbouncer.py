@@ -10,9 +10,14 @@ from collections.abc import Iterator
 import httpx
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import bindparam, insert, select, text
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from app.api import router
+from app.core.db.database import open_database
 from app.core.setup import create_application
+from app.models.tier import Tier
+from app.models.user import User
 from dev.local.ports import free_port
 from dev.local.processes import wait_until
 from dev.local.programs import as_user, unprivileged_account
@@ -66,6 +71,28 @@ def bouncer(services: Services) -> Iterator[int]:
         finally:
             process.terminate()
             process.wait()
+
+
+async def test_timeouts_and_sessions_hold_behind_it_too(services: Services, bouncer: int, rows: Rows) -> None:
+    """PgBouncer refuses settings at the connection's start: each transaction begins with them, and none outlives it."""
+    settings = services.settings(
+        POSTGRES_PORT=bouncer, DATABASE_PGBOUNCER=True, DATABASE_STATEMENT_TIMEOUT_SECONDS=1, DATABASE_POOL_SIZE=4
+    )
+    author = await rows.user()
+    async with open_database(settings) as database:
+        with pytest.raises(OperationalError, match="statement timeout"):
+            await database.execute(text("SELECT pg_sleep(3)"))
+        async with database.sessions() as session:
+            with pytest.raises(DBAPIError, match="statement timeout"):
+                await session.execute(text("SELECT pg_sleep(3)"))
+        with pytest.raises(IntegrityError):
+            await database.execute(insert(Tier).values([{"name": "twice"}, {"name": "twice"}]))
+        found = select(User.id, User.uuid, User.created_at).where(User.username == bindparam("username"))
+        expected = [(author.user.id, author.user.uuid)] * 30
+        read = await asyncio.gather(*(database.fetch_one(found, {"username": author.username}) for _ in range(30)))
+        assert [tuple(row)[:2] for row in read if row] == expected
+        plain = await rows.database.fetch_one(text("SELECT current_setting('statement_timeout')"))
+        assert plain == ("20s",)
 
 
 async def test_one_setting_makes_the_application_work_behind_a_transaction_pool(

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.db.database import Database
 from app.core.exceptions.data_exceptions import RowNotFoundError
-from app.crud import writes
+from app.crud import targets, writes
 from app.crud.helper import ParentRow, visible
 
 _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -52,11 +52,11 @@ class CRUDBase(
         """Inserts a row and returns it as the schema; a parent's id is set in the column that refers to it."""
         reference = {parent.parent.reference.key: None} if parent else {}
         # The model itself applies its defaults and validators.
-        given = writes.stored_values(self.model(**{**reference, **values.model_dump()}))
+        given = targets.stored_values(self.model(**{**reference, **values.model_dump()}))
         given = {name: value for name, value in given.items() if name not in reference}
         target = self._target({}, parent)
         statement = writes.insertion(target, tuple(given), schema)
-        row = await _run(db, statement, writes.parameters(given, {}, _of(parent)), commit)
+        row = await _run(db, statement, targets.parameters(given, {}, _of(parent)), commit)
         if row is None:
             raise RowNotFoundError(parent.parent.name if parent else self.entity)
         return schema.model_validate(row, from_attributes=True)
@@ -73,35 +73,35 @@ class CRUDBase(
         """Sets the given fields of a visible row; without any it changes nothing, `updated_at` included."""
         given = values.model_dump(exclude_unset=True)
         statement = writes.change(self._target(filters, parent), tuple(given))
-        await self._write(db, statement, writes.parameters(given, filters, _of(parent)), parent, commit)
+        await self._write(db, statement, targets.parameters(given, filters, _of(parent)), parent, commit)
 
     async def soft_delete(
         self, db: Database | AsyncSession, *, parent: ParentRow | None = None, commit: bool = True, **filters: Any
     ) -> None:
         """Marks a visible row as deleted; the row of a model without `PersistentDeletion` is deleted."""
         statement = writes.soft_deletion(self._target(filters, parent))
-        await self._write(db, statement, writes.parameters({}, filters, _of(parent)), parent, commit)
+        await self._write(db, statement, targets.parameters({}, filters, _of(parent)), parent, commit)
 
     async def hard_delete(
         self, db: Database | AsyncSession, *, parent: ParentRow | None = None, commit: bool = True, **filters: Any
     ) -> None:
         """Deletes the row, soft-deleted or not."""
         statement = writes.hard_deletion(self._target(filters, parent))
-        await self._write(db, statement, writes.parameters({}, filters, _of(parent)), parent, commit)
+        await self._write(db, statement, targets.parameters({}, filters, _of(parent)), parent, commit)
 
     async def exists(self, db: Database | AsyncSession, where: Any = None, **filters: Any) -> bool:
         """Whether there is a visible row; with a session all filters of FastCRUD work, with the `Database` columns."""
         if isinstance(db, AsyncSession):
             return await super().exists(db, where=where, **filters)
         statement = writes.lookup(self._target(filters, None))
-        return await db.fetch_one(statement, writes.parameters({}, filters, {})) is not None
+        return await db.fetch_one(statement, targets.parameters({}, filters, {})) is not None
 
     async def db_delete(self, db: AsyncSession, *args: Any, **options: Any) -> None:
         """FastCRUD's hard deletion, of soft-deleted rows too."""
         await FastCRUD.db_delete(self.with_policy(None), db, *args, **options)
 
-    def _target(self, filters: dict[str, Any], parent: ParentRow | None) -> writes.Target:
-        return writes.Target.of(self.model, filters, parent.parent if parent else None)
+    def _target(self, filters: dict[str, Any], parent: ParentRow | None) -> targets.Target:
+        return targets.Target.of(self.model, filters, parent.parent if parent else None)
 
     async def _write(
         self,
