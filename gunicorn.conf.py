@@ -1,6 +1,6 @@
-"""How gunicorn serves the API. `gunicorn app.main:app` reads this file from the folder it is started in.
+"""How gunicorn serves the API. `gunicorn app.main:app` reads this file from the folder in which it is started.
 
-Every value that depends on the place comes from a variable; an argument on the command line wins over this file.
+Every value that depends on the machine comes from a variable; an argument on the command line wins over this file.
 """
 
 import os
@@ -30,7 +30,7 @@ max_requests = 0
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - gunicorn makes a private file in it
 control_socket_disable = True
 
-# Whom to believe about the client's address is TRUSTED_PROXIES' business alone.
+# Only TRUSTED_PROXIES decides which proxies are trusted with the client's address.
 forwarded_allow_ips = ""
 
 # NGINX writes the access log.

@@ -1,6 +1,6 @@
-"""The container's health check: exit status 0 if the API of this container says it is ready.
+"""The container's health check: exit status 0 if the API of this container is ready.
 
-It answers for what the API needs, too, so that nobody is sent to a server that cannot work.
+Readiness includes the servers that the API needs, so that no request is sent to a container that cannot handle it.
 """
 
 import http.client
@@ -14,10 +14,10 @@ def main() -> int:
     connection = http.client.HTTPConnection("127.0.0.1", int(os.environ.get("PORT", "8000")), timeout=TIMEOUT_SECONDS)
     try:
         connection.request("GET", "/api/v1/ready")
-        answer = connection.getresponse()
-        print(answer.status, answer.read().decode())
-        # ALLOWED_HOSTS may refuse the name that this asks for: a sign of life as well.
-        return 0 if answer.status < http.HTTPStatus.INTERNAL_SERVER_ERROR else 1
+        response = connection.getresponse()
+        print(response.status, response.read().decode())
+        # ALLOWED_HOSTS may refuse this request's host name with 400: the API is running then, too.
+        return 0 if response.status < http.HTTPStatus.INTERNAL_SERVER_ERROR else 1
     except OSError as error:
         print(error)
         return 1

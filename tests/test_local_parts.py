@@ -10,8 +10,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import asyncpg
 import pytest
@@ -510,6 +512,26 @@ class TestInstall:
     def test_an_environment_that_cannot_be_created_is_reported(self) -> None:
         with pytest.raises(install.InstallError):
             install.wait_for(subprocess.Popen([sys.executable, "-c", "raise SystemExit(1)"]))
+
+
+class TestVisualStudioCode:
+    """.vscode works with the servers of the checkout."""
+
+    def read(self, name: str) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads((PROJECT / ".vscode" / name).read_text(encoding="utf-8"))
+        return content
+
+    def test_each_configuration_can_be_launched(self) -> None:
+        tasks = {task["label"] for task in self.read("tasks.json")["tasks"]}
+        for configuration in self.read("launch.json")["configurations"]:
+            assert find_spec(configuration["module"]), configuration["name"]
+            assert {configuration.get("preLaunchTask")} <= {None, *tasks}
+
+    @pytest.mark.parametrize("line", ["run: the servers are ready", "run: already running as process 1 at http://a"])
+    def test_the_task_notices_that_the_servers_are_ready(self, line: str) -> None:
+        (task,) = self.read("tasks.json")["tasks"]
+        assert task["command"] == "make servers"
+        assert re.match(task["problemMatcher"]["background"]["endsPattern"], line)
 
 
 class TestMake:

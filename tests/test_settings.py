@@ -34,8 +34,10 @@ def settings_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type[Sett
     for name in NAMES | {f"{name}_FILE" for name in NAMES}:
         monkeypatch.delenv(name, raising=False)
 
+    (tmp_path / "src").mkdir()
+
     class Isolated(Settings):
-        env_file = tmp_path / ".env"
+        env_file = tmp_path / "src" / ".env"
 
     return Isolated
 
@@ -69,6 +71,27 @@ class TestSources:
         monkeypatch.setenv("POSTGRES_PORT", "")
 
         assert load(settings_class).POSTGRES_PORT == 1234
+
+    def test_the_servers_of_make_run_come_last(self, settings_class: type[Settings]) -> None:
+        """A server whose host or port is given elsewhere is not taken from there at all, its password included."""
+        servers = settings_class.env_file.parent.parent / ".local" / "servers.env"
+        servers.parent.mkdir(exist_ok=True)
+        server = {"SERVER": "127.0.0.1", "HOST": "127.0.0.1", "PORT": "7000", "PASSWORD": "of make run"}
+        parts = ("POSTGRES", "REDIS_CACHE", "REDIS_QUEUE")
+        servers.write_text("".join(f"{part}_{name}='{value}'\n" for part in parts for name, value in server.items()))
+        write(settings_class, "POSTGRES_PASSWORD=mine\nREDIS_CACHE_PORT=1234\n")
+        settings = load(settings_class)
+
+        assert (settings.POSTGRES_SERVER, settings.POSTGRES_PORT) == ("127.0.0.1", 7000)
+        assert settings.POSTGRES_PASSWORD == "mine"
+        assert (settings.REDIS_CACHE_HOST, settings.REDIS_CACHE_PORT) == ("localhost", 1234)
+        assert settings.REDIS_CACHE_PASSWORD == ""
+        assert (settings.REDIS_QUEUE_PORT, settings.REDIS_QUEUE_PASSWORD) == (7000, "of make run")
+
+        write(
+            settings_class, "".join(f"{name}={value}\n" for name, value in {"ENVIRONMENT": "staging", **SAFE}.items())
+        )
+        assert load(settings_class).POSTGRES_PORT == 5432, "servers of make run are for ENVIRONMENT=local only"
 
     def test_a_file_can_hold_any_password(self, settings_class: type[Settings]) -> None:
         write(settings_class, "ADMIN_PASSWORD=\"#a ${HOME} $b 'c' \"  # a hint\nTEST_PASSWORD=a#b\n")

@@ -9,7 +9,7 @@ HOW_TO_APPLY = "Apply with `cd src && ../.venv/bin/alembic upgrade head`, or sto
 class Migrations:
     """The migration files of the project, and the names of those that the last start has applied.
 
-    The record is next to the server's data, so that it is deleted with them; there is none for a given server.
+    The record is next to the server's data, so that it is deleted with them; a given server has no record.
     """
 
     def __init__(self, versions: Path, data: Path | None, database: str) -> None:

@@ -102,11 +102,12 @@ class LocalRun:
             return None
         if not starts_early:
             self._supervisor.start(children.api())
+        self._await_api()
+        login = self._login_lines(settings, password_is_right) if has_database else []
+        # Last, as importing the application keeps a core busy for a second.
         worker = children.worker() if hasattr(settings, "REDIS_QUEUE_HOST") else None
         if worker:
             self._supervisor.start(worker)
-        self._await_api()
-        login = self._login_lines(settings, password_is_right) if has_database else []
         print(welcome(self._options.address, login, describe_servers(settings), self._local), flush=True)
         return worker
 
