@@ -12,18 +12,18 @@ available_cores = runpy.run_path(str(Path(__file__).parent / "src/app/core/cores
 
 bind = f"{os.environ.get('HOST', '0.0.0.0')}:{os.environ.get('PORT', '8000')}"  # noqa: S104 - a container's only way in
 
-# A worker waits for the network without occupying a thread, so one a core is enough.
+# A worker waits for the network without occupying a thread, so one per core is enough.
 workers = int(os.environ.get("WEB_CONCURRENCY") or available_cores())
 worker_class = "app.core.gunicorn_worker.LingeringWorker"
 
 # After SIGTERM requests in flight have this long to end. Give the container longer (`stop_grace_period`).
 graceful_timeout = int(os.environ.get("GRACEFUL_TIMEOUT_SECONDS", "30"))
-# A worker whose event loop does not turn for so long is replaced.
+# A worker whose event loop is blocked for so long is replaced.
 timeout = 60
-# Longer than NGINX keeps an idle connection (60 s): it is NGINX who closes it, and no request meets a closed one.
+# Longer than NGINX keeps an idle connection (60 s): NGINX closes it, and no request is sent over a closed one.
 keepalive = 75
 
-# Recycling workers after so many requests cuts connections in use, and hides leaks instead of mending them.
+# Recycling workers after so many requests cuts connections in use, and hides leaks.
 max_requests = 0
 
 # Heartbeats are written to a file; on a disk that is slow or read-only they would fail.

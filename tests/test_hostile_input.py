@@ -218,3 +218,16 @@ async def test_sixty_thousand_unknown_fields_are_one_error(client: httpx.AsyncCl
     assert response.status_code == 422
     assert [problem["type"] for problem in response.json()["detail"]] == ["too_many_fields"]
     assert time.process_time() - begin < 0.2
+
+
+async def test_large_headers_are_refused(server: str, rows: Rows) -> None:
+    """By plain uvicorn, without NGINX in front of it."""
+    async with httpx.AsyncClient(base_url=server) as client:
+        small = await client.get(f"{API}/health", headers={"X-Large": "a" * 30_000})
+        large = await client.get(f"{API}/health", headers={"X-Large": "a" * 300_000})
+        many = await client.get(f"{API}/health", headers=[("X-Same", "a" * 100)] * 1_000)
+    assert small.status_code == 200
+    for response in (large, many):
+        assert response.status_code == 431
+        assert response.json() == {"detail": "Request Header Fields Too Large"}
+        assert response.headers["X-Request-ID"]

@@ -181,7 +181,7 @@ async def get_path_user(username: PathUsername, database: Db) -> StoredUser:
 
 @raises(USER_NOT_FOUND, NOT_OWNER)
 async def get_self_user(username: PathUsername, current_user: CurrentUser, database: Db) -> StoredUser:
-    """The path's user, who must be the caller: nobody else may act for a user, a superuser neither."""
+    """The path's user, who must be the caller; a superuser may not act for another user either."""
     if username == current_user.username:
         return current_user
     await crud_users.read(database, username)

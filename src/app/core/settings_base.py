@@ -27,13 +27,13 @@ _ONLY_A_COMMENT = re.compile(r"[^=]*=[ \t]*#")
 
 PUBLISHED_PASSWORDS = frozenset({"your_password", "change-this-password", "postgres", "1234", "Str1ng$t"})
 PUBLISHED_SECRETS = frozenset({"# result of openssl rand -hex 32", "result of openssl rand -hex 32"})
-"""Values that stand in the example file, the README or the code: anybody can read them."""
+"""Values that the example file, the README or the code contain: they are public."""
 
 
 class ConfigurationError(SystemExit):
-    """The configuration cannot be used; the text has one line a problem, each naming a variable and its mend.
+    """The configuration cannot be used; the text has one line per problem, each with a variable and its fix.
 
-    Nobody can go on from here: the process ends with this text and status 1, not with a traceback.
+    The process ends with this text and status 1, not with a traceback.
     """
 
 
@@ -187,10 +187,10 @@ class SettingsBase(BaseSettings):
         environment = str(data.get("ENVIRONMENT") or "local")
         if environment == "local" or "ENVIRONMENT" not in cls.model_fields:
             return
-        for name, (find_problem, mend) in _UNSAFE.items():
+        for name, (find_problem, fix) in _UNSAFE.items():
             problem = find_problem(data.get(name)) if name in cls.model_fields else None
             if problem:
-                reason = f"{problem}, which ENVIRONMENT={environment} refuses: {mend}"
+                reason = f"{problem}, which ENVIRONMENT={environment} refuses: {fix}"
                 yield _problem("unsafe", reason, (name,))
 
 

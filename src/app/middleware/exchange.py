@@ -78,7 +78,7 @@ class _Exchange:
     async def run(self) -> None:
         layer, scope = self._layer, self._scope
         scope.setdefault("state", {})
-        if layer.body_limit and (refusal := layer.body_limit.refusal(self._headers)):
+        if layer.body_limit and (refusal := layer.body_limit.refusal(scope, self._headers)):
             await refusal(scope, self._receive, self.send)
             return
         # A HEAD is its GET without the body; routes are declared for GET only.
