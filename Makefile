@@ -83,8 +83,9 @@ check: install ## Check format, lint, types, import directions, lock file, migra
 	$(POETRY) check --lock
 	$(PY) -m dev.check_migrations
 
+chaos: SECONDS = 120
 chaos: install ## Random faults against real processes (SECONDS=120 SEED=1)
-	$(PY) -m dev.chaos --seconds $(or $(SECONDS),120) --seed $(or $(SEED),1)
+	$(PY) -m dev.chaos --seconds $(SECONDS) --seed $(or $(SEED),1)
 
 fuzz: install ## Generated requests against the API, as three roles (CASES=10000 SEED=1)
 	$(PY) -m dev.fuzz --cases $(or $(CASES),10000) --seed $(or $(SEED),1)

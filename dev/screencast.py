@@ -12,7 +12,6 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from html import escape
 from pathlib import Path
 
 from dev.local.ports import free_port
+from dev.services import temporary_folder
 
 PROJECT = Path(__file__).resolve().parents[1]
 PICTURE = PROJECT / "docs" / "images" / "first-run.svg"
@@ -49,6 +49,7 @@ class Recorder:
 
     def __init__(self, base: Path) -> None:
         self.lines: list[Line] = []
+        self.ready_after = 0.0
         self._base = str(base)
         self._began = time.monotonic()
 
@@ -97,6 +98,7 @@ def record(folder: Path) -> Recorder:
         for line in _output(terminal):
             recorder.add(line.replace(str(port), "8000"))
             if READY in line:
+                recorder.ready_after = recorder.seconds
                 break
         url = f"http://127.0.0.1:{port}/api/v1"
         _ask_as_shown(recorder, project, port, [f"curl -s {url}/ready", f"curl -s '{url}/users?items_per_page=1'"])
@@ -128,7 +130,7 @@ def draw(recorder: Recorder) -> str:
             f'<text x="{MARGIN}" y="{row * LINE_HEIGHT}" class="{line.kind}" visibility="hidden">{escape(line.text)}'
             f'<set attributeName="visibility" to="visible" begin="{now + 0.5:.2f}s"/></text>'
         )
-    caption = f"A fresh clone, ready {recorder.seconds:.0f} s after the first command; pauses are shortened."
+    caption = f"A fresh clone, ready {recorder.ready_after:.0f} s after the first command; pauses are shortened."
     height = (len(recorder.lines) + 4) * LINE_HEIGHT
     texts.append(f'<text x="{MARGIN}" y="{height - LINE_HEIGHT}" class="caption">{escape(caption)}</text>')
     return (
@@ -139,10 +141,10 @@ def draw(recorder: Recorder) -> str:
 
 def main() -> int:
     """Returns the exit status."""
-    with tempfile.TemporaryDirectory() as folder:
-        recorder = record(Path(folder))
+    with temporary_folder() as folder:
+        recorder = record(folder)
     PICTURE.write_text(draw(recorder), encoding="utf-8")
-    print(f"{PICTURE.relative_to(PROJECT)}: {len(recorder.lines)} lines, {recorder.seconds:.0f} s")
+    print(f"{PICTURE.relative_to(PROJECT)}: {len(recorder.lines)} lines, ready after {recorder.ready_after:.0f} s")
     return 0
 
 

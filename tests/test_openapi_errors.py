@@ -73,6 +73,25 @@ async def send_twice(world: World, call: Call) -> httpx.Response:
     return await call.send(world.client)
 
 
+def _creation_of(call: Call) -> Call:
+    """The request that creates a row of the kind that the call changes."""
+    changed = next(each for each in OPERATIONS.values() if (each.method, each.path) == (call.method, call.template))
+    tags = changed.content["tags"]
+    return Call.of(
+        next(each for each in OPERATIONS.values() if each.creates_from_json and each.content["tags"] == tags)
+    )
+
+
+async def take_another_rows_values(world: World, call: Call) -> httpx.Response:
+    other = _creation_of(call)
+    other.headers = dict(call.headers)
+    other.json |= {name: f"{value} 2" for name, value in other.json.items() if isinstance(value, str)}
+    response = await other.send(world.client)
+    assert response.status_code == 201, response.text
+    call.json = {name: other.json[name] for name in call.json if name in other.json}
+    return await call.send(world.client)
+
+
 def taken(field: str) -> Provoke:
     """Another row of the kind has the field's value already."""
 
@@ -214,12 +233,12 @@ PROVOKE: dict[str, Provoke] = {
 }
 
 
-def find_provocation(status: int, detail: str) -> Provoke:
-    """For an entity of one's own: a row that is missing, or the same row twice, unless the table above has it."""
+def find_provocation(method: str, status: int, detail: str) -> Provoke:
+    """For an entity of your own: a row that is missing, or the same values twice, unless the table above has it."""
     if status == 404:
         return PROVOKE.get(detail, name_missing_rows)
     if status == 422:
-        return PROVOKE.get(detail, send_twice)
+        return PROVOKE.get(detail, send_twice if method == "post" else take_another_rows_values)
     assert detail in PROVOKE, f"write into PROVOKE what makes the API return {detail!r}"
     return PROVOKE[detail]
 
@@ -236,6 +255,6 @@ async def test_the_example_of_an_error_is_what_the_api_returns(world: World, nam
     if isinstance(value["detail"], list):
         response = await send_invalid_values(world, call, value)
     else:
-        response = await find_provocation(status, value["detail"])(world, call)
+        response = await find_provocation(operation.method, status, value["detail"])(world, call)
 
     assert (response.status_code, response.json()) == (status, value)

@@ -14,17 +14,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastcrud import FastCRUD
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.db.migrate import apply_migrations
 from app.core.settings_base import SettingsBase
+from app.core.setup import create_application
 from app.crud.crud_users import crud_users
+from app.models.user import User
+from app.schemas import user as schemas
 from tests.conftest import Services
-from tests.helper import API, Rows
+from tests.helper import API, Rows, running
 from tests.support.readme import README, ROOT, blocks, chapter, copy_project
 
 PYTHON = shlex.quote(sys.executable)
-FILE_NAME = re.compile(r"^# (src/\S+)\n")
+FILE_NAME = re.compile(r"^# ((?:src|tests)/\S+)\n")
+OUTSIDE_OF_BLOCKS = re.sub(r"(?ms)^```.*?^```$", "", README.read_text(encoding="utf-8"))
 
 
 async def shell(script: str, folder: Path, environment: dict[str, str]) -> tuple[int | None, str]:
@@ -87,7 +92,7 @@ async def db(rows: Rows) -> AsyncIterator[AsyncSession]:
         yield session
 
 
-CRUD_CHAPTERS = re.findall(r"^#### (5\.6\.\d+ .+)$", README.read_text(encoding="utf-8"), re.MULTILINE)
+CRUD_CHAPTERS = re.findall(r"^#### (5\.6\.\d+ .+|More Efficient Selecting)$", OUTSIDE_OF_BLOCKS, re.MULTILINE)
 
 
 @pytest.mark.parametrize("title", CRUD_CHAPTERS)
@@ -101,62 +106,104 @@ async def test_the_data_access(db: AsyncSession, title: str) -> None:
         await db.rollback()
 
 
-VISIT = """
-import asyncio, httpx
-from app.core.config import settings
-from app.main import app
-from tests.helper import Rows
-from tests.support.openapi_texts import missing_texts
-
-async def main():
-    transport = httpx.ASGITransport(app)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="https://x") as client:
-        rows = Rows(app.state.resources.database, settings)
-        user, root = await rows.user(), await rows.superuser()
-        made = await client.post("/api/v1/entity", headers=user.headers, json={"name": "First"})
-        assert made.status_code == 201, made.text
-        again = await client.post("/api/v1/entity", headers=user.headers, json={"name": "First"})
-        assert (again.status_code, again.json()) == (422, {"detail": "Entity name not available"}), again.text
-        assert (await client.get("/api/v1/entities/1")).json() == made.json()
-        page = (await client.get("/api/v1/entities")).json()
-        assert page == {"data": [made.json()], "total_count": 1, "has_more": False, "page": 1, "items_per_page": 10}
-        assert (await client.delete("/api/v1/entities/1", headers=user.headers)).status_code == 403
-        assert (await client.delete("/api/v1/entities/1", headers=root.headers)).status_code == 200
-        assert (await client.get("/api/v1/entities/1")).status_code == 404
-        assert (await client.get("/api/v1/entities/99999999999")).status_code == 422
-        assert "entities" in app.state.reserved_usernames
-    assert missing_texts(app) == []
-
-asyncio.run(main())
-"""
+NEW_TESTS = "tests/test_entity.py tests/test_openapi_texts.py tests/test_openapi_errors.py"
+CHECKS = (
+    "-m ruff format --check src tests",
+    "-m ruff check src tests",
+    "-m mypy src/app/api/v1/__init__.py tests/test_entity.py",
+    f"-m pytest -q -p no:cacheprovider {NEW_TESTS}",
+    "-m pytest -q -p no:cacheprovider tests/test_authorization.py -k entit",
+)
 
 
-async def test_an_entity_from_the_table_to_the_endpoint(
-    services: Services, empty_database: str, tmp_path: Path
-) -> None:
-    """Chapters 5.3 to 5.7, followed word by word in a copy of the project."""
+def _write(project: Path, block: str) -> None:
+    """Puts a block into the file that its first line names; lines for a file that exists go where such lines are."""
+    name = FILE_NAME.match(block)
+    assert name, f"no file is named: {block[:80]}"
+    path = project / name[1]
+    if not path.exists():
+        path.write_text(block)
+        return
+    lines = path.read_text().splitlines()
+    for new in block.splitlines()[1:]:
+        like = [line for line in lines if line.partition(".")[0] == new.partition(".")[0]] if new else []
+        if like:
+            after = max((line for line in like if line < new), default=like[0])
+            lines.insert(lines.index(after) + (after < new), new)
+    path.write_text("\n".join(lines) + "\n")
+
+
+async def test_an_entity_from_the_table_to_the_test(services: Services, empty_database: str, tmp_path: Path) -> None:
+    """Chapters 5.3 to 5.7, followed word for word in a copy of the project, which then passes its checks and tests."""
     project = copy_project(tmp_path)
     for title in ("5.3 SQLAlchemy", "5.4 Pydantic", "5.6 CRUD", "5.7 Routes"):
         for block in blocks(title, "python"):
-            name = FILE_NAME.match(block)
-            assert name, f"a block of {title} does not say which file it is"
-            path = project / name[1]
-            before = path.read_text() if path.exists() else ""
-            marker = "router.include_router(posts_router)"
-            path.write_text(before.replace(marker, f"{block}\n{marker}") if marker in before else before + block)
-    environment = services.environment(POSTGRES_DB=empty_database)
-    migrate = blocks("5.5 Alembic", "sh")[0].replace("poetry run", f"{PYTHON} -m")
+            _write(project, block)
+    tools = {"PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))}
+    environment = services.environment(POSTGRES_DB=empty_database) | tools
 
     await apply_migrations(services.settings(POSTGRES_DB=empty_database))
-    status, output = await shell(migrate, project / "src", environment)
-    assert status == 0, output
+    for block in blocks("5.5 Alembic", "sh"):
+        status, output = await shell(block.replace("poetry run", f"{PYTHON} -m"), project / "src", environment)
+        assert status == 0, output
     status, output = await shell(f"{PYTHON} -m alembic check", project / "src", environment)
     assert status == 0, output
-    visit = project / "visit.py"
-    visit.write_text(VISIT)
-    paths = {"PYTHONPATH": os.pathsep.join((str(project), str(project / "src")))}
-    status, output = await shell(f"{PYTHON} visit.py", project, environment | paths)
-    assert status == 0, output
+    paths = {"MYPYPATH": os.pathsep.join((str(project), str(project / "src")))}
+    for command in CHECKS:
+        status, output = await shell(f"{PYTHON} {command}", project, tools | paths)
+        assert status == 0, output
+
+
+async def test_plain_fastcrud(db: AsyncSession) -> None:
+    """The note of chapter 5.6 that people know from FastCRUD's documentation and other projects."""
+    definition, instance = re.findall(r"`(\w+ = (?:FastCRUD\[|CRUDUser\()[^`]*)`", chapter("5.6 CRUD"))
+    names: dict[str, Any] = {"FastCRUD": FastCRUD, "User": User, **vars(schemas)}
+    exec(f"{definition}\n{instance}", names)  # noqa: S102 - the README's own code
+    user = await names["crud_users"].get(db=db, username="userson", is_deleted=False, schema_to_select=schemas.UserRead)
+
+    assert user["username"] == "userson"
+
+
+async def test_a_list_of_fastcrud_by_page(services: Services, rows: Rows) -> None:
+    tier = await rows.tier("free")
+    names: dict[str, Any] = {}
+    exec(blocks("5.7.1 Paginated", "python")[0], names)  # noqa: S102 - the README's own code
+    async with running(create_application(router=names["router"], settings=services.settings())) as client:
+        page = (await client.get("/tiers-by-page?items_per_page=1")).json()
+
+    assert page["data"] == [tier.model_dump(mode="json")]
+    assert (page["total_count"], page["page"], page["items_per_page"]) == (1, 1, 1)
+
+
+PUBLIC_CHAPTERS = """
+0. About; 1. Features; 2. Contents; 3. Prerequisites; 3.0 Start; 3.1 Environment Variables (.env);
+3.2 Docker Compose (preferred); 3.3 From Scratch; 4. Usage; 4.1 Docker Compose; 4.2 From Scratch; 4.2.1 Packages;
+4.2.2 Running PostgreSQL With Docker; 4.2.3 Running Redis With Docker; 4.2.4 Running the API;
+4.3 Creating the first superuser; 4.3.1 Docker Compose; 4.3.2 From Scratch; 4.3.3 Creating the first tier;
+4.4 Database Migrations; 5. Extending; 5.1 Project Structure; 5.2 Database Model; 5.2.1 Token Blacklist;
+5.3 SQLAlchemy Models; 5.4 Pydantic Schemas; 5.5 Alembic Migrations; 5.6 CRUD; 5.6.1 Get; 5.6.2 Get Multi;
+5.6.3 Create; 5.6.4 Exists; 5.6.5 Count; 5.6.6 Update; 5.6.7 Delete; 5.6.8 Get Joined; 5.6.9 Get Multi Joined;
+More Efficient Selecting; 5.7 Routes; 5.7.1 Paginated Responses; 5.7.2 HTTP Exceptions; 5.8 Caching;
+5.9 More Advanced Caching; Invalidating Extra Keys; Invalidate Extra By Pattern; Client-side Caching;
+5.10 ARQ Job Queues; 5.11 Rate Limiting; 5.12 JWT Authentication; 5.12.1 Details; 5.12.2 Usage; 5.13 Running;
+5.14 Create Application; 6. Running in Production; 6.1 Uvicorn Workers with Gunicorn; 6.2 Running with NGINX;
+6.2.1 One Server; 6.2.2 Multiple Servers; 7. Testing; 7.1 Docker Compose; 7.2 From Scratch; 8. Contributing;
+9. References; 10. License; 11. Contact
+"""
+"""Of the README whose layout this project keeps, in its order; ours has some more."""
+
+
+def test_the_chapters_are_those_that_people_know() -> None:
+    titles = re.findall(r"(?m)^#{2,4} (.+)$", OUTSIDE_OF_BLOCKS)
+    expected = [title.strip() for title in PUBLIC_CHAPTERS.replace("\n", " ").split(";")]
+
+    assert [title for title in titles if title in expected] == expected
+
+
+def test_the_contents_list_every_chapter() -> None:
+    titles = re.findall(r"(?m)^#{2,4} (.+)$", OUTSIDE_OF_BLOCKS)
+
+    assert re.findall(r"- \[(.+?)\]\(#", chapter("2. Contents")) == titles
 
 
 def test_the_application_and_settings_of_ones_own(services: Services) -> None:
@@ -208,8 +255,8 @@ def test_every_make_target_exists() -> None:
 
 def test_every_named_file_exists() -> None:
     text = README.read_text(encoding="utf-8")
-    created = {"src/.env", *re.findall(r"^# (src/\S+)$", text, re.MULTILINE)}
-    for name in set(re.findall(r"`((?:src|tests|docs|benchmarks)/[\w./-]+)`", text)) - created:
+    created = {"src/.env", *re.findall(r"^# ((?:src|tests)/\S+)$", text, re.MULTILINE)}
+    for name in set(re.findall(r"`((?:src|tests|docs|benchmarks|dev|deploy)/[\w./-]+)`", text)) - created:
         assert (ROOT / name.partition("#")[0]).exists(), name
     known = {path.name for path in (*ROOT.iterdir(), *(ROOT / "src").rglob("*"), *(ROOT / "tests").rglob("*"))} | {
         "run"

@@ -99,9 +99,9 @@ class TestSources:
 
         assert (settings.ADMIN_PASSWORD, settings.TEST_PASSWORD) == ("#a ${HOME} $b 'c' ", "a#b")
 
-    def test_the_block_of_the_readme_is_a_valid_file(self, settings_class: type[Settings]) -> None:
-        (block,) = re.findall(r"^```\n(# -+ app settings.*?)^```$", chapter("3.1"), re.MULTILINE | re.DOTALL)
-        write(settings_class, block)
+    def test_the_blocks_of_the_readme_are_a_valid_file(self, settings_class: type[Settings]) -> None:
+        blocks = re.findall(r"^```\n(# -+ .*?)^```$", chapter("3.1"), re.MULTILINE | re.DOTALL)
+        write(settings_class, "".join(blocks))
         settings = load(settings_class)
 
         assert (settings.POSTGRES_SERVER, settings.POSTGRES_PORT) == ("your_server", 5432)

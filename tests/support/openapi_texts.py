@@ -106,7 +106,7 @@ def missing_texts(app: FastAPI) -> list[str]:
                 missing += _operation(operation, route)
                 used |= set(operation.get("tags", ()))
     for tag in sorted(used - described):
-        missing.append(f"{TAGS_FILE}: the tag {tag!r} has no description: add it to TAGS")
+        missing.append(f"{TAGS_FILE}: the tag {tag!r} has no description: start its router's file with a docstring")
     for name, schema in document["components"]["schemas"].items():
         missing += _schema(name, schema)
     return missing

@@ -1,5 +1,6 @@
 """The OpenAPI document: FastAPI's, completed with every status that an operation can return, and with examples."""
 
+import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -128,11 +129,23 @@ def _add_schemas(schemas: Document) -> None:
 def complete(document: Document, app: FastAPI) -> None:
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     _add_schemas(schemas)
-    tags = set()
+    used: dict[str, str] = {}
     for operation, context in _operations(document, app):
         _complete(operation, context, schemas)
-        tags |= set(operation.get("tags", ()))
-    document["tags"] = [tag for tag in document.get("tags", ()) if tag["name"] in tags]
+        used |= {tag: _module_summary(context) for tag in operation.get("tags", ()) if tag not in used}
+    document["tags"] = _tags(document.get("tags", []), used)
+
+
+def _module_summary(context: RouteContext) -> str:
+    """The first paragraph of the docstring of the file that has the endpoint."""
+    return (inspect.getdoc(inspect.getmodule(context.endpoint)) or "").partition("\n\n")[0]
+
+
+def _tags(listed: list[Document], used: dict[str, str]) -> list[Document]:
+    """The listed tags that are in use, and before the last of them the others with their modules' summaries."""
+    shown = [tag for tag in listed if tag["name"] in used]
+    others = used.keys() - {tag["name"] for tag in listed}
+    return [*shown[:-1], *({"name": name, "description": used[name]} for name in sorted(others)), *shown[-1:]]
 
 
 @dataclass(frozen=True, slots=True)

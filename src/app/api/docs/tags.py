@@ -9,4 +9,4 @@ TAGS = [
     {"name": "tasks", "description": "Work that a worker does in the background."},
     {"name": "health", "description": "Probes for load balancers and orchestrators."},
 ]
-"""A tag that is not in the list is shown after these, without a description."""
+"""A tag that is not listed is shown before the last, described by the docstring of the file that has its endpoints."""
