@@ -16,7 +16,9 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.routing import APIRoute, APIWebSocketRoute, RouteContext, iter_route_contexts
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.api.redirects import with_relative_location
 
 _OPTIONS = tuple(
     name for name, each in inspect.signature(APIRoute).parameters.items() if each.kind is each.KEYWORD_ONLY
@@ -134,20 +136,6 @@ def _route_path(scope: Scope) -> str:
     return path[len(root) :] if root and (path == root or path.startswith(f"{root}/")) else path
 
 
-def _with_relative_location(scope: Scope, send: Send) -> Send:
-    """FastAPI redirects to the other form of a path (`/users/`) with the `Host` that the client sent: leave it out."""
-
-    async def send_relative(message: Message) -> None:
-        if message["type"] == "http.response.start" and message["status"] == 307 and "endpoint" not in scope:
-            target = {name: value for name, value in message["headers"] if name == b"location"}
-            path = b"/" + target[b"location"].partition(b"://")[2].partition(b"/")[2].lstrip(b"/")
-            others = [field for field in message["headers"] if field[0] != b"location"]
-            message = {**message, "headers": [*others, (b"location", path)]}
-        await send(message)
-
-    return send_relative if scope["type"] == "http" else send
-
-
 class RouteIndex:
     """A router's application with the index in front; create it with `install_index`."""
 
@@ -175,7 +163,7 @@ class RouteIndex:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if (found := self._find(scope)) is None:
-            await self._app(scope, receive, _with_relative_location(scope, send))
+            await self._app(scope, receive, with_relative_location(scope, send))
             return
         route, parameters = found
         scope.setdefault("router", self._router)
