@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 from redis.exceptions import RedisError
 
-from app.core.cache import writes
+from app.core.cache import epoch, writes
 from app.core.cache.entries import ALL, Entry, EntryKey, generation_key
 from app.core.cache.epoch import LEASE_SECONDS, EpochLease
 from app.core.cache.keys import KeyPattern, Template, scopes
@@ -23,6 +23,7 @@ from app.core.redis import RedisConnection
 from app.core.utils.cache import open_cache_connection
 from dev.services import ValkeyServer, temporary_folder
 from tests.conftest import Services
+from tests.support.readme import ROOT
 
 ENTRY = Entry.of(b"a response", "text/plain")
 DEFAULT_STATEMENT_TIMEOUT: int = Settings.model_fields["DATABASE_STATEMENT_TIMEOUT_SECONDS"].default
@@ -373,3 +374,10 @@ def test_scopes_are_where_writes_announce_themselves() -> None:
             pattern = KeyPattern(glob)
             if pattern.matches(key):
                 assert targets(glob).scopes <= set(scopes(key)), (glob, key)
+
+
+def test_a_lease_leaves_time_for_a_second_try() -> None:
+    """A request that waits for a renewal waits less than what is left; the README says how long a write waits."""
+    assert epoch.RENEW_SECONDS + epoch.PATIENCE_SECONDS < LEASE_SECONDS
+    assert LEASE_SECONDS == 1
+    assert "A write takes one second longer until Redis is back." in (ROOT / "README.md").read_text()
