@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 from typing import Annotated, Any, Generic, TypeVar
+from uuid import UUID
 
 from fastapi import Depends, Query, Request
 from fastcrud import PaginatedListResponse as FastCRUDListResponse
@@ -70,20 +71,20 @@ def _signature(request: Request, position: bytes) -> bytes:
     return hmac.digest(settings.SECRET_KEY.encode(), message, hashlib.sha256)[:_SIGNATURE_BYTES]
 
 
-def _encode_cursor(request: Request, last_id: int) -> str:
-    position = last_id.to_bytes(_ID_BYTES)
+def _encode_cursor(request: Request, last_id: int | UUID) -> str:
+    position = last_id.bytes if isinstance(last_id, UUID) else last_id.to_bytes(_ID_BYTES)
     return base64.urlsafe_b64encode(position + _signature(request, position)).decode()
 
 
-def _decode_cursor(request: Request, cursor: str) -> int:
+def _decode_cursor(request: Request, cursor: str) -> int | UUID:
     try:
         raw = base64.b64decode(cursor.encode("ascii"), altchars=b"-_", validate=True)
     except ValueError:
         raw = b""
-    position, signature = raw[:_ID_BYTES], raw[_ID_BYTES:]
+    position, signature = raw[:-_SIGNATURE_BYTES], raw[-_SIGNATURE_BYTES:]
     if not hmac.compare_digest(signature, _signature(request, position)):
         raise UnprocessableEntityException(INVALID_CURSOR.detail)
-    return int.from_bytes(position)
+    return int.from_bytes(position) if len(position) == _ID_BYTES else UUID(bytes=position)
 
 
 @raises(INVALID_CURSOR, MIXED_LISTS)

@@ -140,6 +140,11 @@ def get_password_hash(password: str, rounds: int = 12) -> str:
     return bcrypt.hashpw(password.encode(), bcrypt.gensalt(rounds)).decode()
 
 
+def hash_of_nobody(rounds: int) -> str:
+    """A hash that no password has, and that costs as much to compare with as the others."""
+    return f"$2b${rounds:02}${'.' * 53}"
+
+
 def verify_password(plain_password: str, hashed_password: str) -> bool:
     """Whether the password is the hashed one; takes as long for a password that bcrypt cannot take."""
     given = plain_password.encode(errors="replace")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
+from uuid import UUID
 
 from pydantic import BaseModel
 from sqlalchemy import (
@@ -49,7 +50,7 @@ class CursorWindow:
     """The next `limit` rows behind the one with the id `after`; None starts at the first."""
 
     limit: int
-    after: int | None
+    after: int | UUID | None
 
 
 Window = OffsetWindow | CursorWindow
@@ -68,8 +69,8 @@ class Listed:
 class Parent:
     """Whose rows are listed or changed: the query for its id, the column that refers to it, and what it is called."""
 
-    query: Select[int]
-    reference: InstrumentedAttribute[int]
+    query: Select[Any]
+    reference: InstrumentedAttribute[Any]
     name: str
 
 
@@ -111,7 +112,7 @@ class Listing:
         self._large_column = large_column
         self._parent = parent
         self._counted_as = model.__tablename__ if counted else None
-        self._id: InstrumentedAttribute[int] = getattr(model, "id")  # noqa: B009 - every model has one
+        self._id: InstrumentedAttribute[Any] = getattr(model, "id")  # noqa: B009 - every model has one
         self._newest_first = newest_first
         self._owner = (parent.query if parent else select(literal(1).label("id"))).cte("owner")
         self._condition = visible(model)
@@ -174,7 +175,7 @@ class Listing:
         return rows[: max(1, sum(total <= MAX_WINDOW_CHARACTERS for total in totals))]
 
     @property
-    def _order(self) -> ColumnElement[int]:
+    def _order(self) -> ColumnElement[Any]:
         return self._id.desc() if self._newest_first else self._id.asc()
 
     def _bounded(self, rows: Select[Any]) -> Select[Any]:
