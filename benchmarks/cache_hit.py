@@ -13,7 +13,7 @@ from fastapi import FastAPI
 
 from app.api import router
 from app.core.config import RedisCacheSettings, Settings
-from app.core.settings_base import SettingsBase
+from app.core.settings.base import SettingsBase
 from app.core.setup import create_application
 from dev.services import POSTGRES_FAST, PostgresServer, ValkeyServer, temporary_folder
 from tests.conftest import SECRET_KEY

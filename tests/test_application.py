@@ -18,7 +18,7 @@ from app.core.config import (
     Settings,
 )
 from app.core.resources import resources_of
-from app.core.settings_base import SettingsBase
+from app.core.settings.base import SettingsBase
 from app.core.setup import create_application
 from app.core.utils import queue
 from tests.conftest import Services

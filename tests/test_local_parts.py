@@ -18,7 +18,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from app.core.settings_base import read_env_file
+from app.core.settings.sources import read_env_file
 from dev import install
 from dev.local import clean, places, processes, psql, servers, valkey_cli
 from dev.local.breakpoints import explain

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.core.config import Settings
-from app.core.settings_base import ConfigurationError
+from app.core.settings.sources import ConfigurationError
 from dev.local.ports import free_port
 from dev.services import POSTGRES_FAST, PostgresServer, ValkeyServer, temporary_folder
 from tests.conftest import Services

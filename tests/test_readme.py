@@ -18,7 +18,7 @@ from fastcrud import FastCRUD
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.db.migrate import apply_migrations
-from app.core.settings_base import SettingsBase
+from app.core.settings.base import SettingsBase
 from app.core.setup import create_application
 from app.crud.crud_users import crud_users
 from app.models.user import User

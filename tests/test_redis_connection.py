@@ -14,7 +14,6 @@ from redis.exceptions import BusyLoadingError, OutOfMemoryError, RedisError, Res
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from app.core.config import redis_url
 from app.core.redis import (
     PROBE_SECONDS,
     RedisBusyError,
@@ -23,6 +22,7 @@ from app.core.redis import (
     open_connection,
     stream,
 )
+from app.core.settings.redis import redis_url
 from dev.services import ValkeyServer, temporary_folder
 from tests.support.tcp import proxy, self_signed
 

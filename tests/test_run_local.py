@@ -21,7 +21,7 @@ from threading import Thread
 import httpx
 import pytest
 
-from app.core.settings_base import read_env_file
+from app.core.settings.sources import read_env_file
 from dev.local.environment import write_servers_file
 from dev.local.ports import free_port, is_free
 from dev.local.processes import Process, descendants, living, send, wait_until

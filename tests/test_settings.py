@@ -15,7 +15,9 @@ from sqlalchemy.engine import make_url
 
 from app.api import router
 from app.core.config import AppSettings, ConfigurationError, CryptSettings, PostgresSettings, Settings
-from app.core.settings_base import PUBLISHED_PASSWORDS, PUBLISHED_SECRETS, load, read_env_file
+from app.core.settings.base import load
+from app.core.settings.sources import read_env_file
+from app.core.settings.unsafe import PUBLISHED_PASSWORDS, PUBLISHED_SECRETS
 from app.core.setup import create_application
 from tests.support.readme import README, ROOT, chapter
 

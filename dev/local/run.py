@@ -69,7 +69,7 @@ class LocalRun:
         """The servers to start, and the settings that lead to them and to the given ones."""
         # Not sooner: importing the settings reads the file that `make_env_file` makes.
         settings: LocalSettings = import_module("src.app.core.config").settings
-        base = import_module("src.app.core.settings_base")
+        base = import_module("src.app.core.settings.base")
         if self._source / ".env" != base.ENV_FILE:
             raise ServiceError("the variable ENV_FILE is set, but a local run reads src/.env: unset it")
         servers_file = self._project / base.LOCAL_SERVERS

@@ -30,7 +30,7 @@ def isolate() -> None:
             os.environ.pop(name, None)
     os.environ["ENV_FILE"] = os.devnull
     # Reads ENV_FILE when it is imported.
-    from app.core.settings_base import read_env_file  # noqa: PLC0415
+    from app.core.settings.sources import read_env_file  # noqa: PLC0415
 
     for name, value in read_env_file(SOURCE / ".env").items():
         if name.startswith(PREFIX_FOR_TESTS):

@@ -12,7 +12,7 @@ from typing import Any
 from uvicorn.logging import DefaultFormatter
 
 from app.core.log_text import cut
-from app.core.settings_base import ENV_FILE, read_given
+from app.core.settings.sources import ENV_FILE, read_given
 
 TEXT_FORMAT = "%(asctime)s %(levelname)-7s %(name)s [%(request_id)s]: %(message)s"
 WORKER_FORMAT = "%(asctime)s: %(message)s"

@@ -22,7 +22,7 @@ from app.core.db.database import Database, open_database
 from app.core.features import FeatureDisabledError, read_resources
 from app.core.passwords import PasswordHasher, open_password_hasher
 from app.core.security import VerifiedTokens
-from app.core.settings_base import SettingsBase
+from app.core.settings.base import SettingsBase
 from app.core.utils.cache import open_cache, open_cache_connection
 from app.core.utils.queue import open_queue
 from app.core.utils.rate_limit import RateLimiter, open_rate_limiter

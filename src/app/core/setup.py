@@ -27,7 +27,7 @@ from app.core.config import (
 from app.core.db.migrate import apply_migrations
 from app.core.logger import configure_logging
 from app.core.resources import open_resources
-from app.core.settings_base import SettingsBase
+from app.core.settings.base import SettingsBase
 from app.middleware.allowed_hosts import AllowedHostsMiddleware
 from app.middleware.allowed_origins import AllowedOriginsMiddleware
 from app.middleware.body_limit import BodyLimit

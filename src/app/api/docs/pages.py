@@ -14,7 +14,7 @@ from fastapi.staticfiles import StaticFiles
 from app.api.docs.access import DocsRefusedError, explain_refusal, get_docs_reader
 from app.api.docs.openapi import Application
 from app.core.config import CryptSettings, EnvironmentOption, EnvironmentSettings, PostgresSettings
-from app.core.settings_base import SettingsBase
+from app.core.settings.base import SettingsBase
 
 ASSETS_PATH = "/docs-assets"
 OWN_ASSETS = Path(__file__).parent / "assets"

@@ -34,7 +34,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.core.config import PostgresSettings
 from app.core.db.database import Database, open_database
 from app.core.db.errors import OUTAGES, PoolTimeoutError
-from app.core.settings_base import SettingsBase
+from app.core.settings.base import SettingsBase
 
 logger = logging.getLogger(__name__)
 

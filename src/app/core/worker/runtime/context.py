@@ -14,7 +14,7 @@ from app.core.db.database import Database
 from app.core.features import require
 from app.core.logger import configure_logging
 from app.core.resources import Resources, open_resources
-from app.core.settings_base import SettingsBase
+from app.core.settings.base import SettingsBase
 from app.core.worker.runtime.reconnect import PatientQueue
 
 Hook = Callable[[Any], Awaitable[None]]

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
-from app.core.settings_base import CommaSeparated
+from app.core.settings.base import CommaSeparated
 
 SECONDS_PER_YEAR = 366 * 24 * 3600
 DEFAULT_PORTS = {"http": 80, "https": 443}
