@@ -5,13 +5,16 @@ from pathlib import Path
 from benchmarks.compare.cores import split_cores
 from benchmarks.compare.load import WrongResponseError, generator_name
 from benchmarks.compare.plot import write_plot
-from benchmarks.compare.report import Conditions, table, write_json
+from benchmarks.compare.report import Conditions, table, write_into, write_json
 from benchmarks.compare.rounds import compare
 from benchmarks.compare.scenarios import SCENARIOS, Scenario
 from benchmarks.compare.stage import open_stage
 from dev.services import ServiceError
 
-RESULTS = Path(__file__).resolve().parents[1] / "results"
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "benchmarks" / "results"
+DOCUMENT = ROOT / "docs" / "performance.md"
+PLOT = ROOT / "docs" / "images" / "performance.png"
 
 
 def _scenarios(text: str) -> list[Scenario]:
@@ -27,6 +30,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each scenario (%(default)s)")
     parser.add_argument("--seconds", type=float, default=5, help="of each round and application (%(default)s)")
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder for compare.json and compare.png")
+    parser.add_argument("--document", action="store_true", help=f"renew {DOCUMENT.name} and its plot, too")
     return parser.parse_args()
 
 
@@ -50,6 +54,9 @@ def main() -> int:
     options.output.mkdir(parents=True, exist_ok=True)
     write_json(options.output / "compare.json", comparisons, conditions)
     write_plot(options.output / "compare.png", comparisons)
+    if options.document:
+        write_into(DOCUMENT, comparisons, conditions)
+        write_plot(PLOT, comparisons)
     print(f"written to {options.output}: compare.json, compare.png")
     return 0
 

@@ -13,6 +13,8 @@ from benchmarks.compare.rounds import CONNECTIONS, Comparison, Series
 WANTED = {"S1": 1.3, "S2": 1.4, "S3": 2.5, "S4": 1.3, "S5": 0.9, "S6": 1.0, "S7": 0.8, "S8": 0.9}
 """The ratio of throughputs that each scenario is to reach; the p99 may be 1.5 times the comparison's."""
 
+BEGIN, END = "<!-- results -->", "<!-- end of results -->"
+
 _HEADER = (
     "| scenario | ours, requests/s | comparison | ratio (rounds) | ours, p99 | comparison | ratio "
     "| ours, CPU per request | comparison |"
@@ -95,3 +97,11 @@ def write_json(file: Path, comparisons: Sequence[Comparison], conditions: Condit
     }
     content = {"conditions": conditions.lines(), "scenarios": scenarios}
     file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def write_into(document: Path, comparisons: Sequence[Comparison], conditions: Conditions) -> None:
+    """Replaces what is between the document's two marks."""
+    before, _, rest = document.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    middle = "\n\n".join([BEGIN, " ".join(conditions.lines()), table(comparisons), END])
+    document.write_text(f"{before}{middle}{after}", encoding="utf-8")
