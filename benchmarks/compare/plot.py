@@ -11,6 +11,8 @@ from benchmarks.compare.rounds import Comparison
 SCALE = 2
 """Pixels per unit, for sharp text on today's screens."""
 WIDTH, ROW, LABELS, TOP, BOTTOM, RIGHT = 760, 34, 170, 46, 40, 70
+LABEL = 40
+"""Width of a ratio's text, which does not cover the mark."""
 WHITE, TEXT, GRID, LINE, BAR, MISSED = "#ffffff", "#24292f", "#d8dee4", "#57606a", "#2da44e", "#bf8700"
 
 
@@ -46,6 +48,7 @@ def write_plot(file: Path, comparisons: Sequence[Comparison]) -> None:
         canvas.text(12, middle, f"{comparison.scenario.name}  {comparison.scenario.title}")
         canvas.rectangle(LABELS, middle - 10, LABELS + ratio * unit, middle + 10, BAR if ratio >= wanted else MISSED)
         canvas.rectangle(LABELS + wanted * unit - 1, middle - 13, LABELS + wanted * unit, middle + 13, TEXT)
-        canvas.text(LABELS + ratio * unit + 6, middle, f"{ratio:.2f}")
+        end = wanted if 0 <= wanted - ratio < LABEL / unit else ratio
+        canvas.text(LABELS + end * unit + 6, middle, f"{ratio:.2f}")
     canvas.rectangle(LABELS + unit, TOP, LABELS + unit, bottom, LINE)
     canvas.image.save(file, optimize=True)
