@@ -9,7 +9,7 @@ ENV PYTHONUNBUFFERED=1 \
 WORKDIR /code
 
 
-# poetry.lock as lists with hashes. Poetry itself goes no further than here.
+# Exports poetry.lock as lists with hashes. Poetry is not in the later stages.
 FROM base AS lists
 RUN python -m venv /opt/poetry && /opt/poetry/bin/pip install poetry poetry-plugin-export
 COPY pyproject.toml poetry.lock ./
@@ -19,14 +19,14 @@ RUN /opt/poetry/bin/poetry export --only main --output main.txt \
 
 FROM base AS packages
 COPY --from=lists /code/main.txt /tmp/
-# Compiled here once, as the containers' file system may be read-only; what is installed needs no pip.
+# pip compiles the modules here, because the containers' file system may be read-only. The image itself needs no pip.
 RUN python -m venv /opt/venv \
     && /opt/venv/bin/pip install --require-hashes --requirement /tmp/main.txt \
     && cp -r /opt/venv /opt/slim \
     && rm -rf /opt/slim/bin/pip* /opt/slim/lib/python*/site-packages/pip /opt/slim/lib/python*/site-packages/pip-*
 
 
-# For the service `pytest`: the tests start their own servers, from packages.
+# For the service `pytest`. The tests start their own servers, which are installed as Python packages.
 FROM packages AS test
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends curl make pgbouncer \
@@ -48,7 +48,7 @@ COPY deploy ./deploy
 COPY src ./src
 RUN python -m compileall -q src deploy
 USER app
-# `uvicorn` reloads when a file changes, `gunicorn` is for production.
+# `uvicorn` reloads when a file changes; `gunicorn` is for production.
 ENV SERVER=gunicorn
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=90s --start-interval=1s \

@@ -1,5 +1,5 @@
 # Everything runs in .venv, which `make install` fills from poetry.lock. Poetry itself is in .tools.
-# Another Python beside it: make test PYTHON=python3.13 VENV=.venv-3.13
+# To use another Python as well: make test PYTHON=python3.13 VENV=.venv-3.13
 
 PYTHON ?= python3
 VENV = .venv
@@ -31,13 +31,13 @@ run: install ## Start PostgreSQL, Valkey, the API and the worker (PORT=8000 HOST
 debug: install ## The same with the API in this terminal, for breakpoint(); or PROGRAM=worker
 	@exec $(PY) -m dev.run --host "$(HOST)" --port "$(PORT)" --debug "$(PROGRAM)"
 
-servers: install ## Start PostgreSQL and Valkey alone, for an API started by an editor or by hand
+servers: install ## Start only PostgreSQL and Valkey, for an API started by an editor or by hand
 	@exec $(PY) -m dev.run --only-servers
 
 psql: install ## Open psql on the database that the settings name (ARGS='-c "SELECT 1"')
 	@exec $(PY) -m dev.local.psql $(ARGS)
 
-valkey-cli: install ## Send commands to the Redis that the settings name (ARGS="DBSIZE")
+valkey-cli: install ## Send commands to the Redis server that the settings name (ARGS="DBSIZE")
 	@exec $(PY) -m dev.local.valkey_cli $(ARGS)
 
 logs: ## Follow the logs of the application, PostgreSQL and Valkey
@@ -51,7 +51,7 @@ reset: python ## Delete the local data and keep the installed packages and src/.
 install: python ## Install the packages of poetry.lock, if they are missing (PYTHON=python3)
 	@"$(PYTHON)" dev/install.py "$(VENV)"
 
-test: install ## All tests, or some (ARGS="tests/test_user.py -k password")
+test: install ## Run all tests, or some (ARGS="tests/test_user.py -k password")
 ifneq ($(ARGS),)
 	$(PY) -m pytest -m "not compose" $(ARGS)
 else
@@ -59,7 +59,7 @@ else
 	$(PY) -m pytest $(ALONE)
 endif
 
-coverage: install ## All tests, and which lines of the code they do not run; takes twice as long
+coverage: install ## Run all tests and list the lines they do not cover; takes twice as long
 	@$(PY) -m coverage erase
 	$(PY) -m coverage run -m pytest $(SIDE_BY_SIDE)
 	$(PY) -m coverage run -m pytest $(ALONE)
@@ -69,10 +69,10 @@ coverage: install ## All tests, and which lines of the code they do not run; tak
 test-compose: install ## Run the tests of the compose files, which need Docker
 	$(PY) -m pytest -m compose $(ARGS)
 
-bench: install ## The hot requests against a hand-written application (ONLY=S1,S4 ROUNDS=5 SECONDS=5)
+bench: install ## Compare the hot requests with a hand-written application (ONLY=S1,S4 ROUNDS=5 SECONDS=5)
 	$(PY) -m benchmarks.compare --only "$(ONLY)" --rounds $(ROUNDS) --seconds $(SECONDS)
 
-profile: install ## A flame graph of one of these requests (SCENARIO=S5 SECONDS=5)
+profile: install ## Draw a flame graph of one of these requests (SCENARIO=S5 SECONDS=5)
 	$(PY) -m benchmarks.profile $(SCENARIO) --seconds $(SECONDS)
 
 check: install ## Check format, lint, types, import directions, lock file, migrations
@@ -84,10 +84,10 @@ check: install ## Check format, lint, types, import directions, lock file, migra
 	$(PY) -m dev.check_migrations
 
 chaos: SECONDS = 120
-chaos: install ## Random faults against real processes (SECONDS=120 SEED=1)
+chaos: install ## Inject random faults into real processes (SECONDS=120 SEED=1)
 	$(PY) -m dev.chaos --seconds $(SECONDS) --seed $(or $(SEED),1)
 
-fuzz: install ## Generated requests against the API, as three roles (CASES=10000 SEED=1)
+fuzz: install ## Send generated requests to the API, as three roles (CASES=10000 SEED=1)
 	$(PY) -m dev.fuzz --cases $(or $(CASES),10000) --seed $(or $(SEED),1)
 
 format: install ## Format the code and fix what the linter can fix
