@@ -37,3 +37,5 @@ forwarded_allow_ips = ""
 accesslog = None
 errorlog = "-"
 logger_class = "app.core.gunicorn_logger.ServerLogger"
+# Where the two classes above are, wherever gunicorn is started and whatever is installed.
+pythonpath = str(Path(__file__).parent / "src")

@@ -28,7 +28,7 @@ MEASURED = (
     if "PYTEST_XDIST_WORKER" in os.environ
     else {}
 )
-"""Makes a process of a test count for the coverage. Servers under load go without: it slows them down."""
+"""Makes a process of a test count for the coverage. Servers under load start without it: it slows them down."""
 SECRET_KEY = "a secret of the tests that is long enough for everything"
 POSTGRES_PASSWORD = "p@ss/word #with? %20 'everything\""
 VALKEY_PASSWORD = "v@l/key #& 'secret'"
@@ -116,7 +116,7 @@ async def rows(application: FastAPI, settings: Settings) -> Rows:
 
 @pytest.fixture
 async def client(application: FastAPI, rows: Rows) -> AsyncIterator[httpx.AsyncClient]:
-    """A caller without a token, at an address of its own choosing (HTTPS, because the cookie asks for it)."""
+    """A caller without a token (over HTTPS, which the cookie requires)."""
     transport = httpx.ASGITransport(application)
     async with httpx.AsyncClient(transport=transport, base_url="https://testserver") as client:
         yield client

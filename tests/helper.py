@@ -1,4 +1,4 @@
-"""What tests need again and again: accounts with tokens, and rows to act on."""
+"""What most tests need: accounts with tokens, and rows to act on."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -29,7 +29,7 @@ _numbers = count(1)
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A stored user, the headers that say who it is, and the cookie of the same session."""
+    """A stored user, the headers that authenticate it, and the refresh token of the same session."""
 
     user: StoredUser
     headers: Mapping[str, str]

@@ -8,16 +8,18 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from redis.asyncio import Redis
 from sqlalchemy import text
 
 from app.api import router
+from app.api.dependencies import Session
 from app.core.cache.entries import Entry, EntryKey
 from app.core.cache.epoch import LEASE_SECONDS, RENEW_SECONDS, EpochLease
 from app.core.cache.store import Fill, ResponseCache
 from app.core.db.database import Database
 from app.core.setup import create_application
+from app.core.utils.cache import cache
 from dev.local.ports import free_port
 from tests.conftest import Services
 from tests.helper import API, Rows, running
@@ -72,8 +74,8 @@ def count_statements(database: Database, monkeypatch: pytest.MonkeyPatch) -> lis
 
 
 def lease_of(app: FastAPI) -> EpochLease:
-    cache: ResponseCache = app.state.resources.responses
-    return cache._lease
+    responses: ResponseCache = app.state.resources.responses
+    return responses._lease
 
 
 class TestFullPool:
@@ -125,6 +127,28 @@ class TestFullPool:
                 slowest = max(slowest, time.monotonic() - began)
             assert [change.result().status_code for change in changes] == [200] * 200
             assert slowest < 4
+
+    @pytest.mark.alone
+    async def test_sessions_hold_no_connection_while_writes_without_redis_wait(
+        self, services: Services, rows: Rows
+    ) -> None:
+        """Endpoints of your own that read in a session and commit nothing, ten times as many as connections."""
+        reads = APIRouter()
+
+        @reads.patch("/unchanged/{number}")
+        @cache("unchanged", resource_id_name="number")
+        async def patch(number: int, db: Session) -> int:
+            return number + int(await db.scalar(text("SELECT 1")))
+
+        settings = services.settings(
+            DATABASE_POOL_SIZE=POOL, DATABASE_MAX_OVERFLOW=0, REDIS_CACHE_PORT=free_port(), REDIS_CACHE_PASSWORD=""
+        )
+        app = create_application(router=reads, settings=settings, create_tables_on_start=False)
+        async with running(app) as client:
+            began = time.monotonic()
+            responses = await asyncio.gather(*(client.patch(f"/unchanged/{number}") for number in range(10 * POOL)))
+            assert [(each.status_code, each.json()) for each in responses] == [(200, n + 1) for n in range(10 * POOL)]
+            assert time.monotonic() - began < 5
 
 
 class TestLease:
@@ -230,10 +254,10 @@ class TestFloods:
 
 class TestForeignNames:
     async def _plant(self, application: FastAPI, name: str) -> None:
-        cache: ResponseCache = application.state.resources.responses
-        found = await cache.find(EntryKey(name))
+        responses: ResponseCache = application.state.resources.responses
+        found = await responses.find(EntryKey(name))
         assert isinstance(found, Fill)
-        await cache.store(found, Entry.of(b'{"of": "another"}', "application/json"), 3600)
+        await responses.store(found, Entry.of(b'{"of": "another"}', "application/json"), 3600)
 
     async def test_a_new_user_inherits_nothing_from_the_cache(
         self, application: FastAPI, client: httpx.AsyncClient, rows: Rows

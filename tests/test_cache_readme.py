@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from app.core.cache.epoch import LEASE_SECONDS, PATIENCE_SECONDS, RENEW_SECONDS
 from app.core.config import Settings
 from app.core.setup import create_application
 from tests.helper import Rows
-from tests.support.readme import blocks
+from tests.support.readme import ROOT, blocks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -57,3 +58,11 @@ async def test_an_invalidating_endpoint(settings: Settings, rows: Rows, title: s
         assert await outcome(client, "/userson/titles") == "hit"
         assert (await client.request(method, "/userson/title/1")).status_code == 200
         assert await outcome(client, "/userson/titles") == "miss"
+
+
+def test_the_documented_wait_of_a_write_without_redis() -> None:
+    """The README says one second; renewals leave the lease time for a second try."""
+    assert LEASE_SECONDS == 1
+    assert RENEW_SECONDS + PATIENCE_SECONDS < LEASE_SECONDS
+    chapter = (ROOT / "README.md").read_text()
+    assert "A write takes one second longer until Redis is back." in chapter

@@ -48,7 +48,7 @@ def caller_at(topology: Topology, address: str) -> httpx.AsyncClient:
 
 
 async def replace(topology: Topology, old: str) -> int:
-    """The exit status of the old server, which is told to stop when the new one is known."""
+    """The exit status of the old server, which gets SIGTERM when NGINX knows the new one."""
     await asyncio.to_thread(topology.start_server)
     await asyncio.to_thread(topology.wait_until_announced)
     server = topology.server(old)
@@ -107,7 +107,7 @@ async def test_a_reload_of_the_workers_loses_no_read(topology: Topology, rows: R
 async def test_a_stopping_server_ends_the_requests_in_flight_but_waits_no_longer_than_its_limit(
     topology: Topology, rows: Rows
 ) -> None:
-    """Slow requests get their answers; a caller who never finishes sending does not keep the server."""
+    """Slow requests get their responses; a request that is never complete does not delay the stop."""
     address = await asyncio.to_thread(topology.start_server)
     url = httpx.URL(topology.direct_url(address))
     _, endless = await asyncio.open_connection(address, url.port)
@@ -120,8 +120,8 @@ async def test_a_stopping_server_ends_the_requests_in_flight_but_waits_no_longer
         requests = [asyncio.create_task(client.post(f"{API}/user", json=user)) for user in users]
         await asyncio.sleep(0.3)
         topology.server(address).terminate()
-        answers = await asyncio.gather(*requests)
-    assert [answer.status_code for answer in answers] == [201] * len(users)
+        responses = await asyncio.gather(*requests)
+    assert [response.status_code for response in responses] == [201] * len(users)
     await asyncio.to_thread(topology.remove_server(address).wait, GRACEFUL_SECONDS + 4)
     endless.close()
 
@@ -132,8 +132,8 @@ async def test_the_clients_address_is_the_one_it_calls_from(topology: Topology, 
 
     async def fail(caller: httpx.AsyncClient, claim: str) -> int:
         form = {"username": account.username, "password": "a wrong password"}
-        answer = await caller.post(f"{API}/login", data=form, headers={"X-Forwarded-For": claim, "X-Real-IP": claim})
-        return answer.status_code
+        response = await caller.post(f"{API}/login", data=form, headers={"X-Forwarded-For": claim, "X-Real-IP": claim})
+        return response.status_code
 
     async with caller_at(topology, "127.0.0.5") as guesser, caller_at(topology, "127.0.0.6") as somebody:
         assert [await fail(guesser, f"203.0.113.{n}") for n in range(5)] == [401] * 5
@@ -147,35 +147,35 @@ async def test_a_task_that_came_through_nginx_is_run_by_the_worker(
     task = (await web.post(f"{API}/tasks/task", params={"message": "hello"})).json()["id"]
     for _ in range(60):
         await asyncio.sleep(0.25)
-        answer = (await web.get(f"{API}/tasks/task/{task}")).json()
-        if answer["status"] == "complete":
+        response = (await web.get(f"{API}/tasks/task/{task}")).json()
+        if response["status"] == "complete":
             break
-    assert answer["result"] == "Task hello is complete!"
+    assert response["result"] == "Task hello is complete!"
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/api/v1/metrics", "/metrics/", "/%6detrics"])
 async def test_metrics_are_not_public(topology: Topology, rows: Rows, web: httpx.AsyncClient, path: str) -> None:
-    answer = await web.get(path)
-    assert (answer.status_code, answer.json()) == (404, {"detail": "Not Found"})
-    assert "x-request-id" not in answer.headers
+    response = await web.get(path)
+    assert (response.status_code, response.json()) == (404, {"detail": "Not Found"})
+    assert "x-request-id" not in response.headers
 
 
 async def test_large_answers_are_compressed(topology: Topology, rows: Rows, web: httpx.AsyncClient) -> None:
-    answer = await web.get("/openapi.json", headers={"Accept-Encoding": "gzip"})
-    assert answer.headers["content-encoding"] == "gzip"
+    response = await web.get("/openapi.json", headers={"Accept-Encoding": "gzip"})
+    assert response.headers["content-encoding"] == "gzip"
 
 
 async def test_a_body_that_is_far_too_large_is_refused_in_the_apis_form(
     topology: Topology, rows: Rows, web: httpx.AsyncClient
 ) -> None:
-    answer = await web.post(f"{API}/user", content=b" " * (3 << 20))
-    assert answer.status_code == 413
-    assert "detail" in answer.json()
+    response = await web.post(f"{API}/user", content=b" " * (3 << 20))
+    assert response.status_code == 413
+    assert "detail" in response.json()
 
 
 async def test_without_any_server_the_answer_says_when_to_come_back(services: Services, tmp_path: Path) -> None:
     with Topology(tmp_path, services.environment(), servers=0) as empty:
         async with httpx.AsyncClient(base_url=empty.url, timeout=15) as client:
-            answer = await client.get(READ)
-    assert (answer.status_code, answer.json()) == (503, {"detail": "Service unavailable."})
-    assert answer.headers["retry-after"] == "1"
+            response = await client.get(READ)
+    assert (response.status_code, response.json()) == (503, {"detail": "Service unavailable."})
+    assert response.headers["retry-after"] == "1"

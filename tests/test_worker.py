@@ -85,23 +85,30 @@ class TestTries:
         keys = {key.decode() async for key in redis.scan_iter("arq:*")}
         assert keys == {f"arq:result:{state.job_id}", "arq:recent:failed"}
 
-    async def test_a_stop_hands_the_task_back_without_a_try(self, quick: Settings, redis: Redis) -> None:
+    async def test_a_stop_hands_the_task_back_without_a_try(self, quick: Settings) -> None:
         """The next worker starts it at once, again as the first try."""
+        started, release = asyncio.Event(), asyncio.Event()
+
+        async def work(ctx: TaskContext) -> None:
+            started.set()
+            await release.wait()
+
         async with queue.open_queue(quick) as pool:
-            job = await pool.enqueue_job("note", 1, 0.5)
+            job = await pool.enqueue_job(work.__qualname__)
             assert job
             for _ in range(4):
-                async with tasks.burst_worker(quick, [tasks.note]) as worker:
-                    await redis.delete("started:1")
+                async with tasks.burst_worker(quick, [work]) as worker:
+                    started.clear()
                     running = asyncio.create_task(worker.async_run())
-                    await tasks.eventually(lambda: redis.exists("started:1"))
+                    await asyncio.wait_for(started.wait(), 10)
                     worker.handle_sig(signal.SIGTERM)
                     with pytest.raises(asyncio.CancelledError):
                         await running
                 state = await read_task(pool, job.job_id)
                 assert state
                 assert state.status is TaskStatus.QUEUED
-            await tasks.run_tasks(quick, tasks.note)
+            release.set()
+            await tasks.run_tasks(quick, work)
             state = await read_task(pool, job.job_id)
         assert state
         assert (state.status, state.job_try) == (TaskStatus.COMPLETE, 1)

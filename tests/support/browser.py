@@ -39,11 +39,11 @@ def find_chromium() -> tuple[str, str] | None:
 
 
 def eventually(ask: Callable[[], T | None]) -> T:
-    """The first answer that says something."""
+    """The first result that is not empty."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
-        if answer := ask():
-            return answer
+        if result := ask():
+            return result
         time.sleep(0.05)
     raise TimeoutError("the page does not show what was waited for")
 
@@ -78,7 +78,7 @@ class Browser:
         return str(self.run("return arguments[0].innerText", {ELEMENT: self.find(selector)}))
 
     def complaints(self) -> list[str]:
-        """What the console says is wrong: failed loads, errors of scripts, violations of the page's policy."""
+        """The problems in the console: failed loads, errors of scripts, violations of the page's policy."""
         return [entry["message"] for entry in self.ask("POST", "se/log", type="browser") if entry["level"] == "SEVERE"]
 
     def loaded(self) -> list[str]:

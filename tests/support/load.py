@@ -16,13 +16,13 @@ PAUSE_SECONDS = 0.01
 class Report:
     """What the callers saw."""
 
-    answers: Counter[str] = field(default_factory=Counter)
+    responses: Counter[str] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
 
     @property
     def failed(self) -> dict[str, int]:
-        """Answers other than a success, and connections without one."""
-        return {answer: count for answer, count in self.answers.items() if not answer.startswith("2")}
+        """Responses other than a success, and connections without one."""
+        return {response: count for response, count in self.responses.items() if not response.startswith("2")}
 
     def line(self) -> str:
         """Requests, failures and the 99th percentile, as docs/production.md shows them."""
@@ -43,10 +43,10 @@ async def load(
             while not enough.is_set():
                 begin = time.monotonic()
                 try:
-                    answer = await client.request(method, url)
-                    report.answers[str(answer.status_code)] += 1
+                    response = await client.request(method, url)
+                    report.responses[str(response.status_code)] += 1
                 except httpx.HTTPError as error:
-                    report.answers[repr(error)] += 1
+                    report.responses[repr(error)] += 1
                 report.seconds.append(time.monotonic() - begin)
                 await asyncio.sleep(PAUSE_SECONDS)
 

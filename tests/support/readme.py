@@ -1,4 +1,4 @@
-"""The code blocks of the README, so that tests run what people paste."""
+"""The code blocks of the README, so that the tests run what users paste."""
 
 import re
 import shutil

@@ -22,8 +22,8 @@ def longest_first(items: list[pytest.Item]) -> None:
 
 
 def record_durations(reporter: pytest.TerminalReporter) -> None:
-    """Writes how long the files of this run took, in whole seconds, if `RECORD_DURATIONS` is set."""
-    if not os.environ.get("RECORD_DURATIONS"):
+    """Writes how long the files took, in whole seconds, if `RECORD_DURATIONS` is set and processes share the run."""
+    if not os.environ.get("RECORD_DURATIONS") or not reporter.config.getoption("numprocesses", None):
         return
     seconds: defaultdict[str, float] = defaultdict(float)
     for reports in reporter.stats.values():

@@ -1,4 +1,4 @@
-"""A worker with tasks that misbehave: `arq tests.support.tasks_worker.WorkerSettings` starts it as a process."""
+"""A worker whose tasks fail in every way; as a process: `arq tests.support.tasks_worker.WorkerSettings`."""
 
 import asyncio
 import sys
@@ -16,7 +16,7 @@ from app.core.worker.runtime.retries import Task
 
 
 async def note(ctx: TaskContext, number: int, seconds: float = 0.0) -> int:
-    """Leaves a trace of each start and of each end."""
+    """Counts its starts and its ends in the cache."""
     await ctx.cache.incr(f"started:{number}")
     await asyncio.sleep(seconds)
     await ctx.cache.incr(f"ended:{number}")
@@ -82,7 +82,7 @@ async def _end_tasks(worker: Worker) -> None:
 
 
 async def run_tasks(settings: RedisQueueSettings, *tasks: Task) -> None:
-    """Runs all that waits."""
+    """Runs all tasks in the queue."""
     async with burst_worker(settings, tasks) as worker:
         await worker.async_run()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from app.core.cache.entries import ALL, Entry, EntryKey, lock_key, writes_key
 from app.core.cache.epoch import EpochLease
 from app.core.cache.keys import scopes
 from app.core.cache.targets import Targets
-from app.core.cache.writes import Writes
+from app.core.cache.writes import Release, Writes
 from app.core.redis import Argument, RedisConnection
 
 logger = logging.getLogger(__name__)
@@ -24,6 +25,7 @@ FILL_SECONDS = 2.0
 POLL_SECONDS = 0.01
 MAX_POLL_SECONDS = 0.1
 MAX_STORED_BYTES = 1024 * 1024
+WARN_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,10 @@ class Fill:
         return (self.key.text, lock_key(self.key.text), self.key.family_generation, ALL)
 
 
+async def _nothing() -> None:
+    pass
+
+
 class ResponseCache:
     """One process's side of the cache; see `app.core.cache` for what it guarantees and why."""
 
@@ -47,6 +53,7 @@ class ResponseCache:
         """`statement_timeout` is the database's, in seconds: it bounds how late a dead process's change may come."""
         self._redis = redis
         self._lease = lease
+        self._next_warning = 0.0
         self._writes = Writes(redis, lease, statement_timeout)
         self._begin_fill = redis.script(scripts.BEGIN_FILL)
         self._finish_fill = redis.script(scripts.FINISH_FILL)
@@ -103,17 +110,27 @@ class ResponseCache:
         try:
             await self._finish_fill(fill.redis_keys, arguments)
         except RedisError as error:
-            logger.warning("the cache could not store %s: %r", fill.key.text, error)
+            self._warn_of_lost_entries(error)
 
     async def give_up(self, fill: Fill) -> None:
         try:
             await self._give_up_fill([lock_key(fill.key.text)], [fill.token, fill.stamp])
         except RedisError as error:
-            logger.warning("the cache could not release %s: %r", fill.key.text, error)
+            self._warn_of_lost_entries(error)
 
-    def write(self, targets: Targets) -> AbstractAsyncContextManager[None]:
-        """Surrounds what commits a change; when it is left, in whatever way, nothing old is served any more."""
-        return self._writes.surround(targets)
+    def _warn_of_lost_entries(self, error: RedisError) -> None:
+        """Once in `WARN_SECONDS`: while Redis is full or unavailable, each miss is one."""
+        now = time.monotonic()
+        if now >= self._next_warning:
+            self._next_warning = now + WARN_SECONDS
+            logger.warning("responses are not stored in the cache: %r", error)
+
+    def write(self, targets: Targets, release: Release = _nothing) -> AbstractAsyncContextManager[None]:
+        """Surrounds what commits a change; when it is left, in whatever way, nothing old is served any more.
+
+        Without Redis that takes `LEASE_SECONDS`; `release` is called before them.
+        """
+        return self._writes.surround(targets, release)
 
     async def close(self) -> None:
         """Waits for the invalidations under way."""

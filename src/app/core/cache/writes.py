@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
@@ -16,6 +16,8 @@ from app.core.cache.targets import Targets
 from app.core.redis import Argument, RedisConnection, RedisScript
 
 logger = logging.getLogger(__name__)
+
+Release = Callable[[], Awaitable[None]]
 
 RENEW_SECONDS = 5.0
 """How often a write that takes long announces itself again."""
@@ -52,10 +54,12 @@ class _Write:
         self._renewal: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.has_begun = False
+        self.is_announced = False
 
     async def begin(self) -> None:
         """Raises the database's error if neither Redis nor the database can be told."""
-        if not await self._announce():
+        self.is_announced = await self._announce()
+        if not self.is_announced:
             await self._lease.move()
         self.has_begun = True
         self._arm()
@@ -115,8 +119,11 @@ class Writes:
         self._is_closing = False
 
     @asynccontextmanager
-    async def surround(self, targets: Targets) -> AsyncIterator[None]:
-        """Surrounds what commits a change; when it is left, in whatever way, nothing old is served any more."""
+    async def surround(self, targets: Targets, release: Release) -> AsyncIterator[None]:
+        """Surrounds what commits a change; when it is left, in whatever way, nothing old is served any more.
+
+        `release` gives back what the request holds, before it waits for a lease to expire.
+        """
         if not targets.scopes:
             yield
             return
@@ -124,6 +131,8 @@ class Writes:
         try:
             await write.begin()
             yield
+            if not write.is_announced:
+                await release()
         finally:
             # A client that leaves cancels its request, but not this.
             await asyncio.shield(self._start(self._end(write)))

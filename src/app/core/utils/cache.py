@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.concurrency import run_in_threadpool
 from redis.asyncio import Redis
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.cache import responses
 from app.core.cache.entries import Entry, EntryKey
@@ -115,6 +116,12 @@ async def _call(endpoint: Endpoint, args: tuple[Any, ...], kwargs: dict[str, Any
     return await run_in_threadpool(endpoint, *args, **kwargs)
 
 
+async def _release_sessions(values: Mapping[str, Any]) -> None:
+    # What is not committed by now is rolled back in any case; until then its connection would be held.
+    for session in (value for value in values.values() if isinstance(value, AsyncSession)):
+        await session.close()
+
+
 async def _serve(
     rule: CacheRule, request: Request, injected: Response, values: Mapping[str, Any], call: Callable[[], Any]
 ) -> Any:
@@ -122,7 +129,7 @@ async def _serve(
     if cache is None:
         return await call()
     if request.method not in {"GET", "HEAD"}:
-        async with cache.write(rule.targets(values)):
+        async with cache.write(rule.targets(values), partial(_release_sessions, values)):
             return await call()
     rule.refuse_on_get()
     key = EntryKey(rule.entry_key(values))
