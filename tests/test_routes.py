@@ -49,9 +49,10 @@ def _tree_of(paths: Iterable[tuple[str, set[str]]]) -> APIRouter:
 
 
 def _paths_of_the_api() -> Iterator[tuple[str, set[str]]]:
-    for context in iter_route_contexts(v1_router.routes):
-        assert context.path is not None
-        yield context.path.removeprefix("/v1"), context.methods or set()
+    """Those that begin with a parameter last: FastAPI's own router keeps the order in which they are written."""
+    contexts = [context for context in iter_route_contexts(v1_router.routes) if context.path]
+    for context in sorted(contexts, key=lambda context: str(context.path).startswith("/v1/{")):
+        yield str(context.path).removeprefix("/v1"), context.methods or set()
 
 
 OTHER_PATHS = [
