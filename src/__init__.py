@@ -1,7 +1,7 @@
 """Makes `src.app` and `app` two names for one set of module objects.
 
-Started from the project root the code is `src.app.main`, in a container and in extensions it is `app.main`.
-Two copies of a module would mean two `Base` classes, two `settings` and dependency overrides that do not override.
+From the project root the code is imported as `src.app.main`, in a container and in extensions as `app.main`. If a
+module were loaded twice, there would be two `Base` classes and two `settings`, and dependency overrides would not work.
 """
 
 import importlib
@@ -17,7 +17,7 @@ _PACKAGE = Path(__file__).resolve().parent / "app"
 
 
 class _AliasLoader(Loader):
-    """Hands out the module that already carries the other name."""
+    """Returns the module that is already imported under the other name."""
 
     def __init__(self, module: ModuleType) -> None:
         self._module = module
@@ -32,7 +32,7 @@ class _AliasLoader(Loader):
 
 
 class _AliasFinder(MetaPathFinder):
-    """Finds `app` beside this file, and `src.app…` as an alias of `app…`."""
+    """Finds `app` next to this file, and `src.app…` as an alias of `app…`."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None

@@ -172,8 +172,8 @@ async def test_a_worker_lives_through_redis_outages(
                 assert state.status is TaskStatus.COMPLETE, text(log)
         lines = text(log).splitlines()
         assert worker.poll() is None, text(log)
-    assert sum("the queue is away" in line for line in lines) == 3
-    assert sum("the queue is back" in line for line in lines) == 3
+    assert sum("the queue is unavailable" in line for line in lines) == 3
+    assert sum("the queue is available again" in line for line in lines) == 3
 
 
 async def test_a_worker_starts_and_stops_while_redis_is_away(
@@ -184,7 +184,7 @@ async def test_a_worker_starts_and_stops_while_redis_is_away(
         environment = {"REDIS_QUEUE_PORT": str(valkey.port), "REDIS_QUEUE_PASSWORD": "", "TASK_TIMEOUT_SECONDS": "30"}
         valkey.stop()
         idle = start_worker(**environment)
-        await eventually(lambda: says(log, "the queue is away"))
+        await eventually(lambda: says(log, "the queue is unavailable"))
         idle.send_signal(signal.SIGTERM)
         await asyncio.to_thread(idle.wait, 8)
         valkey.start()

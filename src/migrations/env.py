@@ -1,4 +1,4 @@
-"""Where Alembic starts: which tables there should be, and how to reach the database."""
+"""Alembic's entry point: the tables of the models, and the connection to the database."""
 
 import asyncio
 import importlib

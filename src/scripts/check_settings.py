@@ -1,4 +1,4 @@
-"""Says whether the application would start with these settings, and if not, everything that is wrong with them.
+"""Checks whether the application can start with these settings, and prints every problem.
 
 python -m src.scripts.check_settings
 """

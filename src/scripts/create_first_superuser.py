@@ -55,7 +55,7 @@ def _wanted_user() -> UserCreate:
 
 
 async def _find(database: Database, wanted: UserCreate) -> str | None:
-    """The password's hash of the superuser who is wanted; None if there is none and the names are free."""
+    """The password hash of the wanted superuser; None if it does not exist and the names are free."""
     same = or_(User.username == wanted.username, User.email == wanted.email)
     columns = (User.username, User.is_superuser, User.is_deleted, User.hashed_password)
     found = await database.fetch_all(select(*columns).where(same))

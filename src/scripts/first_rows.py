@@ -16,7 +16,7 @@ PLACEHOLDERS = frozenset({"your_name", "your_email", "your_username", "your_pass
 """The example values of the README: valid settings, but not the name of a real user."""
 
 LONGEST_WAIT_SECONDS = 11
-"""How long a script waits for the database, whatever the settings say: a user sits in front of it."""
+"""How long a script waits for the database, whatever the settings are, because a user waits for it."""
 
 
 class ScriptError(Exception):

@@ -1,4 +1,4 @@
-"""Passwords in requests: the one check behind the login, the change of a password and the docs' prompt, and hashing."""
+"""Passwords in requests: hashing, and the check that login, password change and the docs' prompt share."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,14 +64,14 @@ Hasher = Annotated[RequestHasher, Depends()]
 
 @raises(LOCKED_OUT)
 class PasswordCheck:
-    """Compares passwords within the lock against guessing: raises 429 for a pair that is locked out."""
+    """Compares passwords and counts failures: raises 429 while the account is locked out for the address."""
 
     def __init__(self, hasher: Hasher, lockout: Lockout) -> None:
         self._hasher = hasher
         self._lockout = lockout
 
     async def credentials(self, database: Database, identifier: str, password: str) -> Credentials | None:
-        """The user with this username or email, if the password is right; a missing user costs as much work."""
+        """The user with this username or email if the password is right; takes as long if there is no such user."""
         found = await crud_users.read_credentials(database, identifier)
         account = str(found.user.uuid) if found else normalized_identifier(identifier)
         matches = await self.matches(account, password, found.hashed_password if found else None)

@@ -1,4 +1,4 @@
-"""Who is asking, which rows the path means, and what the handler works with, each as a named type."""
+"""The caller, the rows that the path names, and the resources of a handler, each as a named type."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -94,7 +94,7 @@ Lockout = Annotated[LoginLockout, Depends(get_login_lockout)]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A logged-in user and the access token that says so."""
+    """A logged-in user and the claims of their access token."""
 
     user: StoredUser
     claims: TokenClaims
@@ -104,7 +104,7 @@ _CALLER = "app.caller"
 
 
 async def get_optional_caller(request: Request, token: BearerToken, database: Db) -> Caller | None:
-    """None without a token or with a bad one; a database that cannot be asked is an error, not an anonymous caller."""
+    """None without a token or with a bad one; an unavailable database is an error, not an anonymous caller."""
     if token is None:
         return None
     # Found once per request, also where several dependencies need it. Each of them calls this function itself: every

@@ -128,7 +128,7 @@ PageWindow = Annotated[Window, Depends(_page_window)]
 
 
 def list_response(request: Request, window: Window, listed: Listed) -> dict[str, Any]:
-    """The answer's JSON keys for the kind of window that was asked for."""
+    """The response's JSON keys for the requested kind of window."""
     if isinstance(window, OffsetWindow):
         return {
             "data": listed.rows,

@@ -25,7 +25,7 @@ from app.schemas.rate_limit import MAX_PATH_LENGTH, sanitize_path
 logger = logging.getLogger(__name__)
 
 IPV6_PREFIX = 64
-"""What one IPv6 customer gets at least: single addresses of it are free to change."""
+"""The smallest network that an IPv6 customer gets; its addresses can be changed at will."""
 
 
 def rule_paths(request: Request) -> RulePaths:

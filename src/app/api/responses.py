@@ -83,7 +83,7 @@ LOCKED_OUT = too_many_requests(
 
 
 def errors(*cases: ErrorCase) -> Responses:
-    """For `responses=` of an endpoint: what it raises, beside what its dependencies raise."""
+    """For `responses=` of an endpoint: the errors that it raises itself, without those of its dependencies."""
     responses: Responses = {}
     for case in cases:
         content: dict[str, Any] = {"application/json": {"examples": {}}}

@@ -1,6 +1,6 @@
 """The settings, one class per feature.
 
-`Settings` is composed by inheritance: leave a class out and its feature is off: nothing of it is opened.
+`Settings` is composed by inheritance: leave a class out to switch its feature off. Nothing of it is opened then.
 Every value comes from the environment first and from `src/.env` second. Locally the servers that `make run` has started
 for this checkout come third (`.local/servers.env`).
 """
@@ -41,7 +41,7 @@ __all__ = [
 
 
 class EnvironmentOption(StrEnum):
-    """Where the application runs; decides who may see the docs and which settings are too weak."""
+    """Where the application runs. This decides who may see the docs and which settings are refused."""
 
     LOCAL = "local"
     STAGING = "staging"
@@ -49,7 +49,7 @@ class EnvironmentOption(StrEnum):
 
 
 class AppSettings(SettingsBase):
-    """What the application says about itself, and the limits it sets to every request."""
+    """The application's description, and the limits of every request."""
 
     APP_NAME: str = "FastAPI app"
     APP_DESCRIPTION: str | None = None
@@ -66,7 +66,7 @@ class AppSettings(SettingsBase):
 
 
 class CryptSettings(SettingsBase):
-    """Tokens, the cookie that carries the refresh token, and the lock against guessing passwords."""
+    """Tokens, the cookie that carries the refresh token, and the lockout after failed logins."""
 
     SECRET_KEY: Secret = Field(default_factory=lambda: secrets.token_urlsafe(48))
     ALGORITHM: Literal["HS256", "HS384", "HS512"] = "HS256"
@@ -122,7 +122,7 @@ class FirstUserSettings(SettingsBase):
 
 
 class TestSettings(SettingsBase):
-    """The account that tests of your own may use."""
+    """The account that your own tests may use."""
 
     __test__ = False
 
@@ -133,7 +133,7 @@ class TestSettings(SettingsBase):
 
 
 class ClientSideCacheSettings(SettingsBase):
-    """How long browsers and proxies may keep public answers, in seconds."""
+    """How long browsers and proxies may keep public responses, in seconds."""
 
     CLIENT_CACHE_MAX_AGE: Seconds = 60
 
@@ -173,7 +173,7 @@ class Settings(
     DefaultRateLimitSettings,
     EnvironmentSettings,
 ):
-    """Everything; take a base class out to switch its feature off."""
+    """All features; remove a base class to switch its feature off."""
 
 
 settings = load(Settings)

@@ -1,4 +1,4 @@
-"""gunicorn's own log lines in the format that LOG_FORMAT asks for."""
+"""gunicorn's own log lines in the format of LOG_FORMAT."""
 
 from typing import Any
 

@@ -38,7 +38,7 @@ class JSONFormatter(logging.Formatter):
 
 
 def is_json() -> bool:
-    """Whether LOG_FORMAT asks for JSON."""
+    """Whether LOG_FORMAT is JSON."""
     return read_given(ENV_FILE).get("LOG_FORMAT") == "json"
 
 

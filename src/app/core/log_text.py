@@ -30,5 +30,5 @@ class TextFormatter(logging.Formatter):
 
     def formatException(self, ei: ExceptionInfo) -> str:  # noqa: N802 - logging's name
         text = super().formatException(ei)
-        # The end of a traceback has the error, which is worth more than its beginning.
+        # The end of a traceback has the error, which is more important than its beginning.
         return _escaped(text[-MAX_MESSAGE_CHARACTERS:], _ESCAPES_IN_TRACEBACKS)

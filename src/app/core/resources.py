@@ -51,7 +51,7 @@ class Resources:
 
 
 def resources_of(app: Starlette) -> Resources:
-    """What the application holds open. This is the only way to it."""
+    """What the application holds open. There is no other way to access it."""
     resources: Resources = read_resources(app)
     return resources
 
@@ -67,7 +67,7 @@ async def _open_responses(stack: AsyncExitStack, settings: SettingsBase) -> Resp
 
 @asynccontextmanager
 async def open_resources(settings: SettingsBase) -> AsyncIterator[Resources]:
-    """Opens what the settings ask for and closes it in reverse."""
+    """Opens what the settings switch on, and closes it in reverse order."""
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         database = await enter(open_database(settings)) if isinstance(settings, PostgresSettings) else None

@@ -1,4 +1,4 @@
-"""Passwords and tokens: how they are made and checked, without knowing who stores or sends them."""
+"""Passwords and tokens: how they are created and verified, independent of storage and HTTP."""
 
 import hashlib
 import hmac
@@ -15,14 +15,14 @@ from app.core.config import CryptSettings
 from app.core.signing import sign, verify
 
 MAX_PASSWORD_BYTES = 72
-"""What bcrypt looks at; more would be ignored silently."""
+"""bcrypt's limit; further bytes would be ignored silently."""
 STAMP_DIGITS = 16
 MAX_VERIFIED_TOKENS = 4096
 """About 500 bytes each."""
 
 
 class TokenType(StrEnum):
-    """What a token is good for; one type is never taken for the other."""
+    """The purpose of a token; a token of one type is refused where the other is expected."""
 
     ACCESS = "access"
     REFRESH = "refresh"
@@ -30,7 +30,7 @@ class TokenType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TokenClaims:
-    """What a valid token says.
+    """The claims of a valid token.
 
     A session is a family of tokens: `jti` is `<family>.<serial>`, so that one look-up can end them all.
     """
@@ -49,12 +49,12 @@ class TokenClaims:
 
 
 def digest(value: str) -> str:
-    """The 64 hexadecimal digits by which the blacklist knows a token or a family."""
+    """The 64 hexadecimal digits that identify a token or a family in the blacklist."""
     return hashlib.sha256(value.encode()).hexdigest()
 
 
 def _password_stamp(hashed_password: str) -> str:
-    # bcrypt's salt is random and secret: the stamp gives nothing to guess passwords against.
+    # bcrypt's salt is random and secret, so the stamp cannot be used to test guessed passwords.
     return digest(hashed_password)[:STAMP_DIGITS]
 
 
@@ -70,7 +70,7 @@ def token_lifetime(token_type: TokenType, settings: CryptSettings) -> timedelta:
 
 
 def successor_jti(jti: str, settings: CryptSettings) -> str:
-    """The `jti` of the refresh token that follows on this one: the same for every use, and known to nobody else."""
+    """The `jti` of the refresh token that follows on this one: the same for every use, and secret."""
     family = jti.partition(".")[0]
     return (
         f"{family}.{hmac.digest(settings.SECRET_KEY.encode(), f'successor:{jti}'.encode(), hashlib.sha256).hex()[:32]}"
@@ -105,10 +105,10 @@ def decode_token(token: str, token_type: TokenType, settings: CryptSettings) -> 
 
 
 class VerifiedTokens:
-    """Access tokens whose signature this process has verified: verifying one again costs more than all else about it.
+    """Access tokens with a verified signature: verifying it is the most expensive part of checking a token.
 
-    A token is known by its digest. Only valid ones are remembered, so that forged ones displace none. Whether a token
-    has expired is checked each time, and whether it is revoked only the database says.
+    The key is the token's digest. Only valid tokens are stored, so that forged ones displace none. Expiry is checked
+    each time, and only the database decides whether a token is revoked.
     """
 
     def __init__(self, settings: CryptSettings, max_tokens: int = MAX_VERIFIED_TOKENS) -> None:

@@ -19,5 +19,5 @@ def verify(token: str, settings: CryptSettings) -> dict[str, Any] | None:
     """The claims of a token that was signed with the settings' key and algorithm and has not expired; else None."""
     try:
         return jwt.decode(token, settings.SECRET_KEY, algorithms=[settings.ALGORITHM], options=_REQUIRED)
-    except (JWTError, ValueError, TypeError, OverflowError):  # python-jose lets errors of broken parts through
+    except (JWTError, ValueError, TypeError, OverflowError):  # python-jose does not catch the errors of malformed parts
         return None

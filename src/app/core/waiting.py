@@ -1,4 +1,4 @@
-"""Waiting, at a start, for a server that is not up yet."""
+"""Waiting, at start-up, for a server that is not available yet."""
 
 import asyncio
 import logging
@@ -14,9 +14,9 @@ REPORT_SECONDS = 5.0
 async def wait_for(
     what: str, probe: Callable[[], Awaitable[object]], seconds: float, is_worth_waiting: Callable[[Exception], bool]
 ) -> None:
-    """Probes until the server answers, with a log line now and then.
+    """Probes until the server responds, and logs the wait.
 
-    What the probe raises is raised if it is not worth waiting, or when the seconds are over.
+    The probe's error is raised if waiting cannot help, or when the seconds are over.
     """
     begin = reported = time.monotonic()
     while True:
@@ -31,6 +31,6 @@ async def wait_for(
                 reported = now
         else:
             if reported != begin:
-                logger.info("%s is there after %.1f s", what, time.monotonic() - begin)
+                logger.info("%s is available after %.1f s", what, time.monotonic() - begin)
             return
         await asyncio.sleep(PAUSE_SECONDS)

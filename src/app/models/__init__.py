@@ -1,1 +1,1 @@
-"""One module an entity. Alembic finds every module of this package by itself."""
+"""One module per entity. Alembic finds every module of this package automatically."""

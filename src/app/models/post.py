@@ -6,7 +6,7 @@ from app.core.db.models import PersistentDeletion, TimestampMixin, UUIDMixin
 
 
 class Post(UUIDMixin, TimestampMixin, PersistentDeletion, Base):
-    """A text of one user, gone with its author."""
+    """A text of one user; deleted with its author's row."""
 
     __tablename__ = "post"
     __table_args__ = (

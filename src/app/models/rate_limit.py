@@ -6,7 +6,7 @@ from app.core.db.models import TimestampMixin
 
 
 class RateLimit(TimestampMixin, Base):
-    """How many requests a tier's users may make to one path in a period of seconds; gone with its tier."""
+    """How many requests a tier's users may make to one path in a period of seconds; deleted with its tier."""
 
     __tablename__ = "rate_limit"
     __table_args__ = (

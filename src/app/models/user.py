@@ -6,7 +6,7 @@ from app.core.db.models import PersistentDeletion, TimestampMixin, UUIDMixin
 
 
 class User(UUIDMixin, TimestampMixin, PersistentDeletion, Base):
-    """An account. Its name and address stay taken after a soft deletion; without its tier it has none."""
+    """An account. Username and email stay taken after a soft deletion. If its tier is deleted, it has no tier."""
 
     __tablename__ = "user"
     __table_args__ = (

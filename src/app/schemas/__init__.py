@@ -1,1 +1,1 @@
-"""One module an entity: what clients send and see, and what the code passes on."""
+"""One module per entity: requests, responses, and the values that the code passes between its layers."""

@@ -1,4 +1,4 @@
-"""Background tasks as clients see them."""
+"""Background tasks in responses."""
 
 from datetime import datetime
 from typing import Annotated, Any

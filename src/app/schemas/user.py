@@ -8,7 +8,7 @@ from app.core.schemas import CreatedAt, HttpUrlText, Id, StrictInput, Text, omit
 from app.core.security import MAX_PASSWORD_BYTES
 
 DEFAULT_PROFILE_IMAGE_URL = "https://profileimageurl.com"
-_NAME = Field(description="The name that others see, 2 to 30 characters.", examples=["User Userson"])
+_NAME = Field(description="The displayed name, 2 to 30 characters.", examples=["User Userson"])
 _USERNAME = Field(
     description="The unique name in paths, 2 to 20 of `a` to `z` and `0` to `9`.",
     examples=["userson"],

@@ -16,7 +16,7 @@ depends_on: str | Sequence[str] | None = None
 
 
 def upgrade() -> None:
-    # At random, so that a database made anew does not believe in the answers of the former one.
+    # Random, so that a new database does not accept responses that were cached for an earlier one.
     op.execute(f"CREATE SEQUENCE cache_epoch START {secrets.randbits(48) + 1}")
 
 

@@ -1,7 +1,7 @@
 """The documentation of the API: the OpenAPI document and the pages that show it.
 
-**The document** (`openapi.py`, `examples.py`, `tags.py`) is FastAPI's, completed from what the code says anyway:
-an endpoint's `summary=` and docstring, a field's description and example, the errors that a dependency declares
+**The document** (`openapi.py`, `examples.py`, `tags.py`) is FastAPI's, completed from the code: an endpoint's
+`summary=` and docstring, a field's description and example, the errors that a dependency declares
 (`app.api.responses`). `/openapi.json` lists every status that an operation can return, each with an example: those of
 requests and responses are put together from the examples of the schemas' fields, that of an invalid request comes from
 the validation of real requests. `operationId` is the endpoint's name. `tests/test_openapi_texts.py` fails for a new
@@ -13,9 +13,9 @@ them. They load everything from this server, and their Content-Security-Policy a
 A login in Swagger UI survives a reload: the browser stores the access token, not the password, until "Logout".
 
 **Who may read them** (`access.py`) follows from `ENVIRONMENT`. `local`: everyone. `staging`: superusers, with an access
-token or through the browser's own password prompt; others get the reason in words. `production`, or settings without an
-environment: nobody, every path is 404. The scripts and styles are as public as the pages' paths; they say nothing of
-the API.
+token or through the browser's own password prompt; the response to others explains the reason. `production`, or
+settings without an environment: no access, every path is 404. Where the pages exist, their scripts and styles are
+public; these files contain nothing of the API.
 
 Not covered: an access token that Swagger UI has stored and that has expired since; it shows the user as logged in
 until the first 401.

@@ -35,7 +35,7 @@ _PAGE = """<!DOCTYPE html>
 
 
 class DocsRefusedError(CustomException):
-    """401 with a challenge that makes a browser ask for a password, or 403; `explanation` says what to do."""
+    """401 with a challenge that makes a browser ask for a password, or 403; `explanation` describes what to do."""
 
     def __init__(self, case: ErrorCase, explanation: str) -> None:
         super().__init__(case.detail, status_code=case.status)

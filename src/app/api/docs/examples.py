@@ -18,14 +18,14 @@ _UNKNOWN = object()
 
 
 def resolve(schema: Document, schemas: Mapping[str, Document]) -> Document:
-    """The schema that a `$ref` leads to."""
+    """The schema that a `$ref` refers to."""
     while "$ref" in schema:
         schema = schemas[schema["$ref"].rpartition("/")[2]]
     return schema
 
 
 def description(schema: Document, schemas: Mapping[str, Document]) -> str:
-    """What the schema, or each of its variants, says of itself."""
+    """The schema's own examples, or those of each of its variants."""
     variants = (resolve(variant, schemas) for variant in schema.get("anyOf", [schema]))
     return " ".join(variant["description"] for variant in variants if "description" in variant)
 
@@ -89,7 +89,7 @@ def _invalid_parameters(dependant: Dependant) -> Iterator[Any]:
 def invalid_request(dependants: Sequence[Dependant], body_field: Any) -> Document | None:
     """The response to a request with an invalid value; None where every value is valid.
 
-    It is found by trying: what validates real requests says what is wrong with the values above.
+    It is found by trying the values above with the validation of real requests.
     """
     problems = _invalid_body(body_field) if body_field else []
     problems = problems or list(chain.from_iterable(map(_invalid_parameters, dependants)))[:1]

@@ -22,7 +22,7 @@ VIEWERS = ("fastapi_offline", "static")
 """The package, and the folder in it, that contain Swagger UI and ReDoc."""
 REDOC = "redoc.standalone.js"
 REDOC_LOGO = "https://cdn.redoc.ly/redoc/logo-mini.svg"
-"""The one file that ReDoc loads from another host: the picture beside its own name."""
+"""The one file that ReDoc loads from another host: the picture next to its own name."""
 NO_PICTURE = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'/%3E"
 REDOC_STYLES = (
     "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='",

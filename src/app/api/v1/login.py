@@ -90,7 +90,7 @@ async def refresh_access_token(
     since_first_use = await crud_token_blacklist.retire(db, claims)
     if since_first_use is None:
         jti = successor_jti(claims.jti, settings)
-    # Of two statements at the same time the second may have begun first: without a grace no difference is small enough.
+    # Of two concurrent statements the second may have begun first, so without a grace period every reuse is refused.
     elif (grace := settings.REFRESH_TOKEN_REUSE_GRACE_SECONDS) and since_first_use <= timedelta(seconds=grace):
         jti = await crud_token_blacklist.newest_successor(db, claims, settings)
     else:

@@ -26,8 +26,8 @@ NO_SUCH_POST = not_found("Post", "The post does not exist or has another author.
 async def read_posts(request: Request, username: PathUsername, db: Db, window: PageWindow) -> dict[str, Any]:
     """Newest first.
 
-    A response has at most 500,000 characters of text: with long posts it has fewer items than asked for, and `has_more`
-    is true. The next cursor continues after the last item; by page number, ask for fewer items per page.
+    A response has at most 500,000 characters of text: with long posts it has fewer items than requested, and `has_more`
+    is true. The next cursor continues after the last item; by page number, request fewer items per page.
     """
     return list_response(request, window, await crud_posts.read_page(db, window, username))
 

@@ -40,7 +40,7 @@ async def get_new_task_id(
         ),
     ] = None,
 ) -> str:
-    """`<user's id, or 0 for an anonymous caller>-<128 bits>`: the id says who may read the task.
+    """`<user's id, or 0 for an anonymous caller>-<128 bits>`: the id shows who may read the task.
 
     With an idempotency key the bits follow from the key and its sender, by a secret of this application.
     """
@@ -53,7 +53,7 @@ async def get_new_task_id(
 
 
 def _may_read(task_id: str, user: StoredUser | None) -> bool:
-    """The owner rule, by the id alone: nobody can find a task whose id does not say who may read it."""
+    """The owner rule, decided by the id alone: no caller may read a task whose id names no owner."""
     if (user and user.is_superuser) or _UNGUESSABLE.fullmatch(task_id):
         return True
     owner = _OWNER.fullmatch(task_id)
@@ -68,7 +68,7 @@ async def get_path_task(
     queue: TaskQueue,
     user: OptionalUser,
 ) -> TaskState:
-    """The path's task; 404 for everyone who may not read it."""
+    """The path's task; 404 if the caller may not read it."""
     task = await read_task(queue, task_id)
     if task is None or not _may_read(task_id, user):
         raise NotFoundException("Task not found")
@@ -103,7 +103,7 @@ async def create_task(message: TaskMessage, queue: TaskQueue, task_id: NewTaskId
 
 @router.get("/task/{task_id}", summary="Read a task")
 async def get_task(task: PathTask) -> TaskRead:
-    """For anyone who has its id; if a user submitted it, for that user and superusers."""
+    """For every caller who has its id; if a user submitted it, for that user and superusers."""
     return TaskRead.model_validate(task)
 
 

@@ -43,7 +43,7 @@ USERNAME_TAKEN = unprocessable("Username not available", "Another user has this 
 
 
 async def hash_new_password(request: Request, values: UserCreate, hasher: Hasher) -> str:
-    """A dependency, because it may wait: the cache is told of a write only when the handler begins."""
+    """A dependency, because it may wait: a write is announced to the cache only when the handler begins."""
     refuse_reserved(request, values.username)
     return await hasher.hash(values.password)
 

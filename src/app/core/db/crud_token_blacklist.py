@@ -45,7 +45,7 @@ class CRUDTokenBlacklist:
     async def end_families(
         self, database: Database, families: Iterable[str], settings: CryptSettings, known: TokenClaims | None = None
     ) -> None:
-        """Revokes every token of the sessions, those that are not issued yet included.
+        """Revokes every token of the sessions, including those that are not issued yet.
 
         The entries outlive every token of both types. A `known` token may live longer than what is issued now, because
         it was made under other settings.
@@ -70,7 +70,7 @@ class CRUDTokenBlacklist:
         return age
 
     async def newest_successor(self, database: Database, claims: TokenClaims, settings: CryptSettings) -> str:
-        """The `jti` at the end of the token's line of descent, which is not used yet."""
+        """The `jti` of the token's latest successor, which is not used yet."""
         jti = successor_jti(claims.jti, settings)
         for _ in range(LONGEST_LINE):
             if await database.fetch_one(_IS_REVOKED, {"digest": digest(jti)}) is None:

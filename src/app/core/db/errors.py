@@ -1,4 +1,4 @@
-"""Which errors of the database mean an outage, which mean congestion, and which blame the statement.
+"""Which errors of the database mean an outage, which mean congestion, and which are caused by the statement.
 
 asyncpg's errors are raised as SQLAlchemy's, so that a caller catches the same classes whichever way its statement went.
 """
@@ -31,7 +31,7 @@ class ReadOnlyDatabaseError(DatabaseUnavailableError):
 
 
 class PoolTimeoutError(Exception):
-    """No connection became free in time: this process is congested, the database may be well."""
+    """No connection became free in time: this process is congested, but the database may be healthy."""
 
 
 OUTAGES = (

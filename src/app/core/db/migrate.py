@@ -26,7 +26,7 @@ _OTHER_FOLDERS = re.compile(r"^version_locations", re.MULTILINE)
 
 
 def _newest_revisions() -> set[str]:
-    """The committed revisions that no other one follows; empty where only Alembic can tell."""
+    """The committed revisions that no other one follows; empty if only Alembic can determine them."""
     found: dict[str, set[str]] = {"revision": set(), "down_revision": set()}
     if _OTHER_FOLDERS.search(ALEMBIC_INI.read_text(encoding="utf-8")):
         return set()

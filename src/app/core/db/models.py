@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, MappedAsDataclass, mapped_column
 
 
 class UUIDMixin(MappedAsDataclass):
-    """An identity that never changes and says nothing about the row."""
+    """An identity that never changes and is independent of the row's contents."""
 
     uuid: Mapped[UUID] = mapped_column(default_factory=uuid4, unique=True, init=False)
 

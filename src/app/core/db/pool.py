@@ -69,7 +69,7 @@ class SharedPool(Pool):
             raise
 
     def give(self, entry: ConnectionPoolEntry) -> None:
-        """Takes a connection back that is in no transaction: to whoever has waited longest, or to the idle ones."""
+        """Takes back a connection that is in no transaction; the caller that has waited longest gets it."""
         if self._is_disposed or _is_closed(entry):
             self.discard(entry)
             return
@@ -137,7 +137,7 @@ class SharedPool(Pool):
         if not self._hand_over(None):
             self._open -= 1
 
-    # What SQLAlchemy asks of a pool.
+    # The methods that SQLAlchemy requires of a pool.
 
     def _do_get(self) -> ConnectionPoolEntry:
         return self.take() or await_only(self.acquire())

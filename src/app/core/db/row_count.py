@@ -6,8 +6,8 @@ SQL, by COPY or by a cascade. Appending locks nothing that others need, so write
 in fifty such statements merges the rows of its lists that no other transaction is merging.
 
 The migration `row_counts` creates the triggers and counts what exists. A list of another table, such as an entity of
-your own, is counted by `count(*)`. Not covered: triggers that are switched off (`session_replication_role`); count anew
-then, as the migration does.
+your own, is counted by `count(*)`. Not covered: triggers that are switched off (`session_replication_role`); count
+again after that, as the migration does.
 """
 
 from sqlalchemy import BigInteger, Identity, String

@@ -145,7 +145,7 @@ class Compiled:
 class Statements:
     """What is compiled already, by statement; for inserts and updates also by the names of the parameters.
 
-    A statement that is built anew for each call is compiled each time: build it once, with `bindparam`.
+    A statement that is built for each call is compiled each time. Build it once, with `bindparam`.
     """
 
     def __init__(self, dialect: Dialect) -> None:

@@ -1,4 +1,4 @@
-"""The tokens and sessions that are dead before their time."""
+"""The tokens and sessions that are revoked before they expire."""
 
 from datetime import datetime
 
@@ -9,7 +9,7 @@ from app.core.db.database import Base
 
 
 class TokenBlacklist(Base):
-    """One dead refresh token or session, kept until everything it could open has expired by itself."""
+    """One revoked refresh token or session, kept until all of its tokens have expired."""
 
     __tablename__ = "token_blacklist"
 

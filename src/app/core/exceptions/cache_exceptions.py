@@ -2,7 +2,7 @@
 
 
 class CacheIdentificationInferenceError(Exception):
-    """The resource id cannot be told from the endpoint's parameters."""
+    """The resource id cannot be inferred from the endpoint's parameters."""
 
 
 class InvalidRequestError(Exception):

@@ -1,4 +1,4 @@
-"""The HTTP errors an endpoint may raise, each answered as `{"detail": ...}`."""
+"""The HTTP errors that an endpoint may raise; each response has the shape `{"detail": ...}`."""
 
 from http import HTTPStatus
 
@@ -28,7 +28,7 @@ class BadRequestException(CustomException):
 
 
 class UnauthorizedException(CustomException):
-    """401, with the challenge that RFC 6750 asks for."""
+    """401, with the challenge that RFC 6750 requires."""
 
     status = HTTPStatus.UNAUTHORIZED
 
@@ -68,7 +68,7 @@ class RateLimitException(CustomException):
 
 
 class ServiceUnavailableException(CustomException):
-    """503: something the answer needs is away; the client may come back after `retry_after` seconds."""
+    """503: a service that the request needs is unavailable; the client may retry after `retry_after` seconds."""
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
 

@@ -1,9 +1,9 @@
 """Limits: how often a caller may call, and how often a password may be guessed.
 
 **Rate limits** (`limiter`, `script`). In any window of `period` seconds at most `limit` requests are admitted under one
-key, whatever the number of processes, and none is refused under the limit: a list of admission times in Redis, read and
-extended by one atomic script in one round trip, by Redis's clock. A key is a user or an address together with a rule's
-path; `app.api.rate_limiting` chooses it.
+key, whatever the number of processes, and none is refused under the limit. Redis keeps a list of admission times, which
+one atomic script reads and extends in one round trip, by Redis's clock. A key is a user or an address together with a
+rule's path; `app.api.rate_limiting` chooses it.
 
 **Lockout** (`lockout`). For one account from one address at most `LOGIN_MAX_FAILURES` guesses are judged within
 `LOGIN_LOCKOUT_SECONDS`, whatever the number of processes and cores: an attempt reserves its place before it is judged.

@@ -36,7 +36,7 @@ class Limit:
 class Admission:
     """The decision on one request; the times are whole seconds, rounded up.
 
-    `notice_is_due` is True once a minute per key, for the first request that asked for a notice.
+    `notice_is_due` is True once a minute per key, for the first request that can give notice.
     """
 
     admitted: bool
@@ -94,7 +94,7 @@ class RateLimiter:
         )
 
     async def ping(self) -> bool:
-        """True if Redis can be reached and stores what it is sent; otherwise raises the error that says why not."""
+        """True if Redis can be reached and stores what it is sent; otherwise raises the error with the reason."""
         return bool(await self.connection.execute("SET", _PROBE_KEY, "1", "EX", 60))
 
     def _record_failure(self, error: RedisError) -> None:

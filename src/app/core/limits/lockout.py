@@ -1,4 +1,4 @@
-"""The lock against guessing the password of one account from one address."""
+"""The lockout of one account for one address after repeated failed logins."""
 
 import asyncio
 import logging

@@ -21,7 +21,7 @@ R = TypeVar("R")
 
 
 class PasswordHasher:
-    """Hashes and checks passwords in turns; `app.core.passwords` says how they are shared.
+    """Hashes and checks passwords in turns; `app.core.passwords` describes how they are shared.
 
     `client` is what shares one lane, such as an address; `until_left` ends when the client has left.
     """
@@ -42,7 +42,7 @@ class PasswordHasher:
         client: str = "",
         until_left: Awaitable[object] | None = None,
     ) -> bool:
-        """Whether the password is right; None (no such user) costs as much and is never right."""
+        """Whether the password is right; None (no such user) takes as long and is never right."""
         hashed = hashed_password or self._hash_of_nobody
         matches = await self._run(f"verify:{client}", until_left, lambda: verify_password(password, hashed))
         return matches and hashed_password is not None

@@ -1,7 +1,7 @@
 """How tasks and their results are written into Redis, and what of them can be shown as JSON.
 
-The form is pickle, as arq's own tools expect, but limited to plain data in both directions: whoever can write into
-Redis must not be able to run code here.
+The form is pickle, as arq's own tools expect, but limited to plain data in both directions: a program that can write
+into Redis must not be able to run code here.
 """
 
 import io

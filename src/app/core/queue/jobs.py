@@ -18,7 +18,7 @@ from app.core.redis import Argument, RedisConnection
 
 TIMEOUT_SECONDS = 1.0
 KEPT_UNTIL_RUN_MS = 10 * 365 * 24 * 3600 * 1000
-"""arq forgets a waiting task after a day; ours waits for a worker however long it takes."""
+"""arq deletes a waiting task after a day; ours waits for a worker without a limit."""
 _PROBE_KEY = "arq:probe"
 
 _ENQUEUE = """
@@ -95,7 +95,7 @@ class PipelinedJobQueue(JobQueue):
         return bool(await self._enqueue(keys, arguments))
 
     async def ping(self, **kwargs: Any) -> bool:
-        """True if Redis can be reached and stores what it is sent; otherwise raises the error that says why not."""
+        """True if Redis can be reached and stores what it is sent; otherwise raises the error with the reason."""
         return bool(await self._connection.execute("SET", _PROBE_KEY, "1", "EX", 60))
 
 

@@ -1,4 +1,4 @@
-"""What can be known of tasks: each at one round trip, and lists of them at a cost that does not grow with the queue."""
+"""The state of tasks: each in one round trip, and lists of them at a cost that does not grow with the queue."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -42,7 +42,7 @@ class TaskStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TaskState:
-    """A task as it can be shown: what was asked for, and what is known of it so far; values are JSON-safe."""
+    """A task for responses: what was submitted, and what is known of it so far; values are JSON-safe."""
 
     job_id: str
     status: TaskStatus
@@ -135,7 +135,7 @@ def _unfinished(job_id: str, packed: bytes | None, score: int, is_running: bool,
     else:
         status = TaskStatus.DEFERRED if score > timestamp_ms() else TaskStatus.QUEUED
     known: dict[str, Any] = {"job_id": job_id}
-    with suppress(DeserializationError):  # the worker will say so in the result
+    with suppress(DeserializationError):  # the worker stores this error as the result
         known = _asked_for(job_id, deserialize_job(packed or b"", deserializer=loads))
     # While it runs, the try that is on counts too.
     job_try = tries + 1 if is_running else tries or None

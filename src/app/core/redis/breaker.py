@@ -18,7 +18,7 @@ EARLY_PROBE_SECONDS = 0.02
 
 
 class CircuitBreaker:
-    """Spares callers the wait for a server that has just failed.
+    """Fails calls at once while a server is known to be unavailable.
 
     `trip` opens it; then a probe is sent every `PROBE_SECONDS` in the background, or earlier where there are calls,
     until one succeeds. So an outage costs its timeout once per process, and the first call after it notices its end.

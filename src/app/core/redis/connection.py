@@ -19,7 +19,7 @@ from app.core.redis.stream import RedisStream
 from app.core.redis.watchdog import Watchdog
 
 Argument = str | bytes | int | float
-_pack: Callable[[tuple[Argument, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment] # its stub says one part
+_pack: Callable[[tuple[Argument, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment] # its stub declares one part
 
 
 class RedisScript:
@@ -59,7 +59,7 @@ def _current_task() -> asyncio.Task[Any]:
 
 
 class RedisConnection:
-    """See `app.core.redis` for what it guarantees. `name` says in log lines which of the servers is meant.
+    """See `app.core.redis` for its guarantees. `name` identifies the server in log lines.
 
     The URL is redis-py's: `redis://user:password@host:port/database`, or `rediss` for TLS with a verified certificate.
     """
@@ -91,7 +91,7 @@ class RedisConnection:
         return RedisScript(self, source)
 
     async def ping(self) -> bool:
-        """True, or the error that says why not."""
+        """True, or raises the error with the reason."""
         return bool(await self.execute("PING"))
 
     async def close(self) -> None:
@@ -119,7 +119,7 @@ class RedisConnection:
         await self._send(_pack(("PING",)))
 
     async def _connect(self) -> RedisStream:
-        """One attempt serves all who wait for it."""
+        """One attempt serves all callers that wait for it."""
         if self._is_closed:
             raise _closed_here()
         if self._stream and not self._stream.is_closed:

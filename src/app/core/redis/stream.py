@@ -93,7 +93,7 @@ class RedisStream(asyncio.Protocol):
             if not waiting.done():
                 waiting.set_exception(reply)
             if isinstance(reply, ReadOnlyError):
-                # After a failover the name leads to another server, once it is resolved again.
+                # After a failover the name has another address, so it is resolved again.
                 self.close(RedisConnectionError(str(reply)))
         elif not waiting.done():
             waiting.set_result(reply)

@@ -26,7 +26,7 @@ class Watchdog:
         self.has_expired = False
 
     def start(self) -> None:
-        """Waits from now on; the timer of an earlier wait goes on if it still runs."""
+        """Starts to wait; uses the timer of an earlier wait if it still runs."""
         self._is_waiting = True
         self._silence = 0.0
         self._ticked_at = self._loop.time()
@@ -37,7 +37,7 @@ class Watchdog:
         self._silence = 0.0
 
     def pause(self) -> None:
-        """Nothing is waited for; cheaper than cancelling the timer, which ends at its next tick."""
+        """Stops waiting. The timer ends at its next tick, which is cheaper than cancelling it."""
         self._is_waiting = False
 
     def cancel(self) -> None:

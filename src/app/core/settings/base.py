@@ -101,7 +101,7 @@ S = TypeVar("S", bound=SettingsBase)
 
 
 def describe(error: ValidationError) -> str:
-    """One line a problem, never with the value."""
+    """One line per problem, without the value."""
     return "\n".join(f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors())
 
 

@@ -14,7 +14,7 @@ def redis_url(host: str, port: int, password: str, database: int, tls: bool) -> 
 
 
 class RedisCacheSettings(SettingsBase):
-    """Where answers are cached."""
+    """Where responses are cached."""
 
     REDIS_CACHE_HOST: str = "localhost"
     REDIS_CACHE_PORT: Port = 6379

@@ -8,7 +8,7 @@ from pathlib import Path
 from dotenv.parser import parse_stream
 
 ENV_FILE = Path(os.environ.get("ENV_FILE") or Path(__file__).resolve().parents[3] / ".env")
-"""`src/.env`, or the file that the variable of this name leads to (`ENV_FILE=/dev/null`: no file)."""
+"""The variable that names a file to read in place of `src/.env` (`ENV_FILE=/dev/null`: no file)."""
 LOCAL_SERVERS = Path(".local/servers.env")
 """Below the folder of `src`: how to reach the servers that `make run` has started for this checkout."""
 _ONLY_A_COMMENT = re.compile(r"[^=]*=[ \t]*#")
@@ -61,7 +61,7 @@ def read_secret_files(names: Iterable[str]) -> dict[str, str]:
 
 
 def read_given(env_file: Path) -> dict[str, str]:
-    """What the environment and the file say; an empty value counts as missing."""
+    """The values of the environment and the file; an empty value counts as missing."""
     return read_env_file(env_file) | {name: value for name, value in os.environ.items() if value}
 
 

@@ -22,7 +22,7 @@ def _secret_key_problem(value: object) -> str | None:
 
 def _password_problem(value: object) -> str | None:
     if not value:
-        return "is not set, so that the default, which anybody can read, would be used"
+        return "is not set, so that the public default would be used"
     return "is a published example" if value in PUBLISHED_PASSWORDS else None
 
 

@@ -1,4 +1,4 @@
-"""The rate limiter's public names; how it works is told in `app.core.limits`."""
+"""The rate limiter's public names; `app.core.limits` describes how it works."""
 
 from app.core.limits.limiter import Admission, Limit, RateLimiter, RateLimiterUnavailableError, open_rate_limiter
 

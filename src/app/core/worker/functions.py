@@ -19,8 +19,7 @@ async def sample_background_task(ctx: TaskContext, name: str) -> str:
 async def purge_token_blacklist(ctx: TaskContext) -> int:
     """Deletes the entries of revoked tokens that have expired; returns how many.
 
-    Each batch is a transaction of its own, so that no login waits for a long one, and what a time-out cuts off goes on
-    at the next try.
+    Each batch is one transaction, so that no login waits for a long one. After a timeout the next try deletes the rest.
     """
     purged, batch = 0, PURGE_BATCH
     while batch == PURGE_BATCH:

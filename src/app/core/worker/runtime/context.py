@@ -21,7 +21,7 @@ Hook = Callable[[Any], Awaitable[None]]
 
 
 class TaskContext(dict[Any, Any]):
-    """A worker's context, its entries by name and type; asking for what the settings switch off raises."""
+    """A worker's context with typed entries; raises `FeatureDisabledError` for what the settings switch off."""
 
     @property
     def job_id(self) -> str:

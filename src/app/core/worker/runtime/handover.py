@@ -1,10 +1,10 @@
-"""Tasks that this worker cannot run: of a function that it does not have, or with data that it cannot read.
+"""Tasks that this worker cannot run, because it does not have their function or cannot read their data.
 
 While a deploy replaces workers, old and new ones share the queue, and an old one may claim a task that only the new
 code has. It returns such a task to the queue, with growing delays and without counting a try, until a worker that has
 the function takes it. After `HAND_BACK_SECONDS` the task is kept as failed. Data that cannot be read fail at once.
 
-arq ends both kinds of tasks by itself, before any hook of ours. So the worker's deserializer replaces them by a task
+arq ends both kinds of tasks before it calls any of our hooks. So the worker's deserializer replaces them by a task
 that does the above, and its serializer writes their results under the original name.
 """
 
@@ -48,7 +48,7 @@ async def _hand_back(ctx: dict[Any, Any], *args: Any, **_: Any) -> None:
         raise UnknownFunctionError(f"no worker has the function {function!r}")
     if not first_seen:
         logger.warning(
-            "%s: this worker has no function %r, the task goes back into the queue", context.job_id, function
+            "%s: this worker has no function %r, the task is returned to the queue", context.job_id, function
         )
     raise Retry(defer=min(max(waited, FIRST_DELAY_SECONDS), MAX_DELAY_SECONDS))
 

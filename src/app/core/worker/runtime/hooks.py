@@ -33,10 +33,10 @@ def before_run(own: Hook | None) -> Hook:
 
 
 def _accept_cancellation() -> None:
-    """Tells asyncio that the order to stop was carried out.
+    """Clears the cancellation of the current asyncio task.
 
-    arq catches the `CancelledError` of a task that it hands back and goes on in the same asyncio task. Until Python
-    3.11.3 every `asyncio.timeout` in there, redis-py's too, would let its own cancellation through.
+    arq catches the `CancelledError` of a task that it hands back, and continues in the same asyncio task. Before Python
+    3.11.4 each later `asyncio.timeout` in it, also redis-py's, would raise `CancelledError` instead of `TimeoutError`.
     """
     task = asyncio.current_task()
     while task and task.cancelling():
@@ -46,7 +46,7 @@ def _accept_cancellation() -> None:
 def after_run(own: Hook | None) -> Hook:
     """Counts a failed try, and lists a task that ended.
 
-    It runs outside of the task's time-out, because it may have to wait for Redis. arq stores the result right after it.
+    It runs outside of the task's timeout, because it may have to wait for Redis. arq stores the result right after it.
     A worker that is killed in between leaves an entry without a result, which readers skip.
     """
 

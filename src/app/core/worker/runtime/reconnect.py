@@ -1,4 +1,4 @@
-"""A worker's connection to the queue, which waits for Redis as long as Redis is away."""
+"""A worker's connection to the queue, which waits while Redis is unavailable."""
 
 import asyncio
 import logging
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 FIRST_DELAY_SECONDS = 0.05
 LAST_DELAY_SECONDS = 1.0
 OUTAGES = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, OutOfMemoryError, ExecAbortError)
-"""What passes by itself: Redis is away, is loading its data, is being replaced, or is full."""
+"""Temporary errors: Redis is unavailable, is loading its data, is being replaced, or is full."""
 
 Command = Callable[..., Awaitable[Any]]
 T = TypeVar("T")
@@ -42,20 +42,20 @@ def _delays() -> Iterator[float]:
 
 
 class Patience:
-    """Repeats commands until Redis answers; says once that it went and once that it is back.
+    """Repeats commands until Redis replies. Logs once that Redis is unavailable, and once that it is available again.
 
-    Only the very first answer is waited for with a limit: what never was there is probably somewhere else.
+    Only the wait for the first reply has a limit: a server that never replied probably has another address.
     """
 
     def __init__(self, start_seconds: float) -> None:
         self._start_seconds = start_seconds
         self._first_loss = 0.0
-        self._last_answer = 0.0
-        self._away = False
+        self._last_reply = 0.0
+        self._is_unavailable = False
         self._ended = False
 
     def last_until(self, task: "asyncio.Task[Any]") -> None:
-        """Once the task has ended, an error is an error: a worker that stops does not wait for Redis."""
+        """After the task has ended, errors are raised at once: a worker that stops does not wait for Redis."""
         self._ended = False
         task.add_done_callback(self._end)
 
@@ -63,54 +63,54 @@ class Patience:
         self._ended = True
 
     async def ride_out(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """The attempt's answer, at the latest a second after Redis is back."""
+        """The attempt's reply, at the latest a second after Redis is available again."""
         for delay in _delays():
             begin = time.monotonic()
             try:
-                answer = await attempt()
+                reply = await attempt()
             except OUTAGES as error:
                 if self._ended or self._is_hopeless(error):
                     raise
-                # What was sent before another command's answer came is no news.
-                if begin > self._last_answer:
+                # An attempt that began before the last reply does not show that Redis is unavailable now.
+                if begin > self._last_reply:
                     self._note_loss(error)
                 await self._sleep(delay)
             else:
                 self._note_return()
-                return answer
+                return reply
         raise AssertionError("delays do not end")
 
     async def _sleep(self, delay: float) -> None:
         try:
             await asyncio.sleep(delay)
         except asyncio.CancelledError:
-            # Nothing runs before the first answer, so this can only be the order to stop.
-            self._ended = self._ended or not self._last_answer
+            # No task runs before the first reply, so this can only be the worker's stop.
+            self._ended = self._ended or not self._last_reply
             raise
 
     def _is_hopeless(self, error: RedisError) -> bool:
-        if self._last_answer:
+        if self._last_reply:
             return False
         self._first_loss = self._first_loss or time.monotonic()
         return isinstance(error, AuthenticationError) or time.monotonic() - self._first_loss >= self._start_seconds
 
     def _note_loss(self, error: RedisError) -> None:
-        if not self._away:
-            self._away = True
-            logger.warning("the queue is away, waiting for it: %r", error)
+        if not self._is_unavailable:
+            self._is_unavailable = True
+            logger.warning("the queue is unavailable, waiting for it: %r", error)
 
     def _note_return(self) -> None:
-        self._last_answer = time.monotonic()
-        if self._away:
-            self._away = False
-            logger.warning("the queue is back")
+        self._last_reply = time.monotonic()
+        if self._is_unavailable:
+            self._is_unavailable = False
+            logger.warning("the queue is available again")
 
 
 class PatientPipeline(Pipeline):
-    """A transaction that is repeated after an outage, or given up where it depends on what was read before.
+    """A transaction that is repeated after an outage, or abandoned if it depends on values that were read before.
 
-    arq claims a task by such a watched transaction: given up, the task looks as if another worker had it, and the next
-    round finds it again.
+    arq claims a task by such a watched transaction. If it is abandoned, arq assumes that another worker has the task,
+    and finds it again in the next round.
     """
 
     def __init__(self, queue: "PatientQueue", *args: Any) -> None:
@@ -142,11 +142,11 @@ class PatientPipeline(Pipeline):
         try:
             return await transaction(raise_on_error)
         except OUTAGES as error:
-            raise WatchError("the connection broke while it watched") from error
+            raise WatchError("the connection was lost during the watched transaction") from error
 
 
 class PatientQueue(JobQueue):
-    """The queue as a worker needs it; its commands end when Redis has answered."""
+    """The queue of a worker, whose commands wait until Redis replies."""
 
     def __init__(self, settings: RedisQueueSettings) -> None:
         super().__init__(create_pool(settings.REDIS_QUEUE_URL, timeout=TIMEOUT_SECONDS))

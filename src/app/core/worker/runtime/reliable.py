@@ -19,11 +19,11 @@ from app.core.worker.runtime.reconnect import PatientQueue
 from app.core.worker.runtime.retries import MAX_LOST_RUNS, RetryPolicy, Task, retried
 
 STOP_SECONDS = 5
-"""How long a stopping worker lets its tasks finish before it hands them back; less than Docker's ten to a SIGKILL."""
+"""How long a stopping worker's tasks may finish before it returns them; Docker sends SIGKILL after ten seconds."""
 POLL_SECONDS = 0.1
 HEALTH_SECONDS = 30
 TIMEOUT_MARGIN_SECONDS = 2
-"""arq's own time-out, for a task that does not heed ours."""
+"""arq's own timeout, for a task that does not end after ours."""
 
 
 class ReliableWorker:
@@ -69,14 +69,14 @@ def _defaults(settings: RedisQueueSettings, codec: WorkerCodec) -> dict[str, Any
         "max_tries": settings.TASK_MAX_TRIES + MAX_LOST_RUNS,
         "poll_delay": POLL_SECONDS,
         "health_check_interval": HEALTH_SECONDS,
-        # One a machine: a worker that stops takes its own sign of life away, not its neighbours'.
+        # One key per machine: a worker that stops deletes its own health check, not that of other machines.
         "health_check_key": f"arq:health-check:{socket.gethostname()}",
         "timezone": UTC,
     }
 
 
 def limited(task: Task, *, timeout: float | None = None, max_tries: int | None = None) -> Function:
-    """The task with a time-out (seconds) or a bound on tries of its own, for the list of functions."""
+    """The task with its own timeout (seconds) or bound on tries, for the list of functions."""
     return func(task, timeout=timeout, max_tries=max_tries)
 
 
@@ -116,6 +116,6 @@ def _prepare_cron_job(job: CronJob, policy: RetryPolicy) -> CronJob:
         coroutine=retried(job.coroutine, its_policy),
         timeout_s=its_policy.timeout + TIMEOUT_MARGIN_SECONDS,
         max_tries=None,
-        # The result is what tells a late worker that this run is over.
+        # A worker that claims the job too late sees by the result that it has already run.
         keep_result_s=None,
     )

@@ -1,6 +1,6 @@
-"""Makes a plain async function a task that is retried: time-outs, back-off, and a bound on tries.
+"""Makes a plain async function a task that is retried: timeouts, back-off, and a bound on tries.
 
-A try is a run that ended with an error or a time-out. A run that a stopping worker returns to the queue is not a try.
+A try is a run that ended with an error or a timeout. A run that a stopping worker returns to the queue is not a try.
 Neither is a run that was lost with its worker (`kill -9`): lost runs are counted separately, so that a task that
 crashes every worker ends too. `hooks` keeps both counts in Redis.
 """
@@ -35,23 +35,23 @@ class WorkerLostError(Exception):
 
 
 class TriesExhaustedError(Exception):
-    """The task asked to be run again when it had no try left."""
+    """The task raised `Retry` when it had no try left."""
 
 
 class TaskAbortedError(Exception):
-    """The task ended by what would end the worker or look like its stop: `SystemExit` or a cancellation of its own."""
+    """The task raised `SystemExit` or cancelled itself, which would end the worker or look like its stop."""
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often a task is tried, for how long each time, and how long it rests in between (seconds)."""
+    """How often a task is tried, its timeout per try, and the delay between tries (seconds)."""
 
     max_tries: int
     timeout: float
     first_delay: float
 
     def delay(self, tries: int) -> float:
-        """Exponential back-off with jitter: the tasks that failed together do not come back together."""
+        """Exponential back-off with jitter: tasks that failed together are not retried together."""
         longest = min(self.first_delay * 2.0 ** min(tries - 1, 60), MAX_DELAY_SECONDS)
         return longest * random.uniform(0.5, 1)  # noqa: S311 - jitter
 
@@ -75,7 +75,7 @@ def _retry(error: Exception, tries: int, policy: RetryPolicy) -> Exception:
     """What to raise for the failed try: an order to run again, or the error that stays."""
     is_order = isinstance(error, Retry | RetryJob)
     if tries >= policy.max_tries:
-        return TriesExhaustedError(f"asked for another try after {tries}") if is_order else error
+        return TriesExhaustedError(f"the task raised Retry after {tries}") if is_order else error
     if isinstance(error, Retry) and error.defer_score is not None:
         return error
     return Retry(defer=policy.delay(tries))
