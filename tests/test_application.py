@@ -50,7 +50,7 @@ async def test_what_is_left_out_is_not_opened(settings: Settings, rows: Rows) ->
         assert (await client.get(f"{API}/ready")).json()["parts"] == {"database": "ok"}
 
 
-async def test_what_is_switched_off_is_said_to_be(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_switched_off_feature_returns_501(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
     """501, and a log line that says how to switch it on."""
     lean = OnlyTheDatabase.model_validate(settings.model_dump(exclude_unset=True))
     app = create_application(router=router, settings=lean)
@@ -69,7 +69,7 @@ async def test_what_is_switched_off_is_said_to_be(settings: Settings, caplog: py
         resources_of(create_application(router=router, settings=Nothing()))
 
 
-async def test_settings_without_anything_serve_a_router_of_ones_own() -> None:
+async def test_settings_without_features_serve_a_custom_router() -> None:
     own = APIRouter()
 
     @own.get("/hello")
@@ -98,7 +98,7 @@ async def test_two_applications_do_not_mix(services: Services, rows: Rows, empty
         assert two.title == "The other"
 
 
-async def test_a_lifespan_of_ones_own_runs_inside(settings: Settings) -> None:
+async def test_a_custom_lifespan_runs_inside(settings: Settings) -> None:
     seen: list[str] = []
 
     @asynccontextmanager

@@ -87,7 +87,7 @@ async def count_users(rows: Rows) -> int:
 
 
 @pytest.mark.alone
-async def test_an_honest_login_during_a_flood_of_registrations_that_hang_up(servers: Servers, rows: Rows) -> None:
+async def test_a_valid_login_during_a_flood_of_cancelled_registrations(servers: Servers, rows: Rows) -> None:
     """600 registrations of the same address, whose clients leave at once: few accounts, and no wait for the login."""
     await rows.user("userson")
     await send_all([(servers[0], registration(number)) for number in range(600)], hang_up=True)
@@ -101,7 +101,7 @@ async def test_an_honest_login_during_a_flood_of_registrations_that_hang_up(serv
 
 
 @pytest.mark.alone
-async def test_an_honest_login_during_a_flood_of_registrations_that_wait(servers: Servers, rows: Rows) -> None:
+async def test_a_valid_login_during_a_flood_of_waiting_registrations(servers: Servers, rows: Rows) -> None:
     await rows.user("userson")
     flood = asyncio.create_task(send_all([(servers[0], registration(number)) for number in range(600)]))
     await asyncio.sleep(1)

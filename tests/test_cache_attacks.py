@@ -152,7 +152,7 @@ class TestFullPool:
 
 
 class TestLease:
-    async def test_it_asks_twice_a_second_at_most_and_never_without_hits(
+    async def test_a_lease_is_renewed_at_most_twice_a_second_and_never_without_hits(
         self, application: FastAPI, client: httpx.AsyncClient, rows: Rows, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         path = f"{API}/user/{(await rows.user()).username}"
@@ -189,7 +189,9 @@ class TestLease:
         await hits(client, path)
 
     @pytest.mark.alone
-    async def test_a_partition_from_the_database_ends_hits_and_heals(self, services: Services, rows: Rows) -> None:
+    async def test_a_partition_from_the_database_ends_hits_until_it_is_over(
+        self, services: Services, rows: Rows
+    ) -> None:
         """The reader is cut off from PostgreSQL, the writer from Redis. The reader shows nothing old at any time."""
         account = await rows.user()
         path = f"{API}/user/{account.username}"

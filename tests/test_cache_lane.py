@@ -143,7 +143,7 @@ async def test_a_lane_responds_like_the_full_way(
     assert len(peeked) > 100
 
 
-async def test_an_invalid_target_stays_invalid_beside_a_valid_one(application: FastAPI, rows: Rows) -> None:
+async def test_an_invalid_target_stays_invalid_next_to_a_valid_one(application: FastAPI, rows: Rows) -> None:
     author = await rows.user("author")
     post = await rows.post(author)
     valid = f"{API}/author/post/{post.id}".encode()

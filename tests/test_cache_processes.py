@@ -115,7 +115,9 @@ async def test_no_read_after_a_write_is_stale(stage: Stage, http: httpx.AsyncCli
     assert reads >= ROUNDS
 
 
-async def test_a_rename_beside_another_write_leaves_nothing_foreign(stage: Stage, http: httpx.AsyncClient) -> None:
+async def test_a_rename_during_another_write_leaves_no_entry_of_another_user(
+    stage: Stage, http: httpx.AsyncClient
+) -> None:
     """Each response of both processes is what the database says once all writes are answered, under every name.
 
     While readers fill the cache under both names, the user is renamed twice at once, changed and given a post.

@@ -130,7 +130,7 @@ def _as_regex(glob: str) -> re.Pattern[str]:
 
 class TestDrops:
     @pytest.mark.parametrize("seed", range(4))
-    async def test_a_drop_takes_what_matches_and_nothing_else(self, stage: Stage, seed: int) -> None:
+    async def test_a_drop_deletes_only_matching_entries(self, stage: Stage, seed: int) -> None:
         """Fills and drops in any order, compared with a model that knows only globs."""
         chance = random.Random(seed)
         middles = ("1", "2", "a:1")
@@ -205,7 +205,7 @@ class TestFills:
             assert not await stage.has("data:1")
 
     @pytest.mark.parametrize("pattern", ["data:*", "data:1", "data:?"])
-    async def test_a_fill_of_before_a_drop_delays_nobody(self, stage: Stage, pattern: str) -> None:
+    async def test_a_fill_that_began_before_a_drop_delays_no_other_fill(self, stage: Stage, pattern: str) -> None:
         key = EntryKey("data:1")
         assert isinstance(await stage.cache.find(key), Fill)
         await stage.drop(pattern)
@@ -239,7 +239,7 @@ class TestWrites:
                     await asyncio.sleep(0.02)
             assert isinstance(await stage.cache.find(EntryKey("data:1")), Fill)
 
-    async def test_the_announcement_of_a_dead_process_outlives_its_last_statement(
+    async def test_the_announcement_of_a_crashed_process_outlives_its_last_statement(
         self, stage: Stage, short: float
     ) -> None:
         """The database may still be busy with it for `statement_timeout`; until then nothing is filled."""
@@ -282,7 +282,7 @@ class TestWrites:
         async with stage.cache.write(targets("data:*")):
             await asyncio.sleep(10)
 
-    async def test_an_end_that_nobody_confirms_is_made_up_for(
+    async def test_an_unconfirmed_end_of_a_write_moves_the_epoch(
         self, stage: Stage, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Neither Redis nor the database is available at the end: the caller gets the error, the drop follows later."""

@@ -41,7 +41,7 @@ async def plain() -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def test_a_public_answer(client: httpx.AsyncClient) -> None:
+async def test_a_public_response(client: httpx.AsyncClient) -> None:
     response = await client.get(f"{API}/users")
     assert response.headers["Cache-Control"] == "public, max-age=60"
     assert response.headers["Vary"] == "Authorization"
@@ -49,7 +49,7 @@ async def test_a_public_answer(client: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize("headers", [{"Authorization": "Bearer x"}, {"Cookie": "refresh_token=x"}])
-async def test_an_answer_to_credentials(client: httpx.AsyncClient, headers: dict[str, str]) -> None:
+async def test_a_response_to_credentials(client: httpx.AsyncClient, headers: dict[str, str]) -> None:
     response = await client.get(f"{API}/users", headers=headers)
     assert (response.status_code, response.headers["Cache-Control"]) == (200, "private, no-store")
 
@@ -67,7 +67,7 @@ async def test_the_routes_own_header_wins(plain: httpx.AsyncClient) -> None:
     assert (await plain.get("/explicit")).headers["Cache-Control"] == "private, max-age=5"
 
 
-async def test_an_answer_that_sets_a_cookie(plain: httpx.AsyncClient) -> None:
+async def test_a_response_that_sets_a_cookie(plain: httpx.AsyncClient) -> None:
     assert (await plain.get("/cookie")).headers["Cache-Control"] == "private, no-store"
 
 

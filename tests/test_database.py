@@ -325,7 +325,7 @@ class TestConnections:
             assert (is_temporary(caught.value), is_outage(caught.value)) == (True, False)
             assert await database.fetch_one(text("SELECT 1")) == (1,)
 
-    async def test_callers_who_leave_lose_no_connection(self, services: Services, rows: Rows) -> None:
+    async def test_cancelled_callers_lose_no_connection(self, services: Services, rows: Rows) -> None:
         """Cancelled while they wait, connect, run, or are handed a connection: in the end all are there again."""
         async with small(services) as database:
             for delay in (0, 0.0005, 0.002, 0.005, 0.02):

@@ -70,7 +70,7 @@ async def test_staging_is_for_superusers(services: Services, rows: Rows, path: s
             assert (await client.get(path, headers=headers)).status_code == status, headers
 
 
-async def test_a_refused_browser_gets_the_reason_in_words(services: Services, rows: Rows) -> None:
+async def test_a_refused_browser_gets_a_page_with_the_reason(services: Services, rows: Rows) -> None:
     stranger = await rows.user()
     html = {"Accept": "text/html,application/xhtml+xml"}
     async with site(services, "staging") as client:
@@ -116,7 +116,7 @@ async def test_a_root_of_the_application_wins(services: Services, rows: Rows) ->
         assert (await client.get("/docs")).status_code == 200
 
 
-async def test_redoc_asks_no_other_host_for_its_logo(services: Services, rows: Rows) -> None:
+async def test_redoc_loads_no_logo_from_another_host(services: Services, rows: Rows) -> None:
     """ReDoc's script would: the test fails if a new version has another address there."""
     package, folder = VIEWERS
     original = files(package).joinpath(folder, REDOC).read_text("utf-8")

@@ -106,7 +106,7 @@ def test_redoc_shows_the_operations_and_finds_them(browser: Browser, local: str,
     assert_no_foreign_host_and_no_error(browser, local)
 
 
-def test_the_root_leads_to_the_docs(browser: Browser, local: str, rows: Rows) -> None:
+def test_the_root_redirects_to_the_docs(browser: Browser, local: str, rows: Rows) -> None:
     browser.open(local)
     browser.find(".opblock")
 

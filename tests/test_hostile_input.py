@@ -62,7 +62,7 @@ async def root(rows: Rows) -> Account:
 
 
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES.keys())
-async def test_every_body_gets_a_clear_answer(client: httpx.AsyncClient, root: Account, body: bytes) -> None:
+async def test_every_body_gets_a_clear_response(client: httpx.AsyncClient, root: Account, body: bytes) -> None:
     headers = {**root.headers, "Content-Type": "application/json"}
     for method, path in WRITES:
         answer = await client.request(method, API + path.format(username=root.username), headers=headers, content=body)
@@ -75,7 +75,7 @@ async def test_every_body_gets_a_clear_answer(client: httpx.AsyncClient, root: A
 @pytest.mark.parametrize(
     "content_type", ["text/plain", "application/xml", "", "multipart/form-data", "application/json; charset=idna", "é"]
 )
-async def test_every_content_type_gets_a_clear_answer(
+async def test_every_content_type_gets_a_clear_response(
     client: httpx.AsyncClient, root: Account, content_type: str
 ) -> None:
     headers: dict[str, Any] = {**root.headers, "Content-Type": content_type.encode()}
@@ -99,7 +99,7 @@ async def test_every_content_type_gets_a_clear_answer(
     ],
     ids=range(9),
 )
-async def test_every_login_form_gets_a_clear_answer(client: httpx.AsyncClient, rows: Rows, form: bytes) -> None:
+async def test_every_login_form_gets_a_clear_response(client: httpx.AsyncClient, rows: Rows, form: bytes) -> None:
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     answer = await client.post(f"{API}/login", headers=headers, content=form)
 
@@ -108,7 +108,7 @@ async def test_every_login_form_gets_a_clear_answer(client: httpx.AsyncClient, r
 
 
 @pytest.mark.parametrize("charset", ["utf-16", "idna", "undefined", "hex", "nonsense", "é"])
-async def test_every_multipart_charset_gets_a_clear_answer(client: httpx.AsyncClient, charset: str) -> None:
+async def test_every_multipart_charset_gets_a_clear_response(client: httpx.AsyncClient, charset: str) -> None:
     headers: dict[str, Any] = {"Content-Type": f"multipart/form-data; boundary=x; charset={charset}".encode()}
     body = b'--x\r\nContent-Disposition: form-data; name="username"\r\n\r\n\xff\xfe.\xe9\r\n--x--\r\n'
     answer = await client.post(f"{API}/login", headers=headers, content=body)
@@ -117,7 +117,7 @@ async def test_every_multipart_charset_gets_a_clear_answer(client: httpx.AsyncCl
 
 
 @pytest.mark.parametrize("part", ["%00", "a%00b", "%ff", "%ed%a0%80", "%2e%2e", "%0a", "a" * 5000, "%25", "é", "'\"--"])
-async def test_every_path_gets_a_clear_answer(client: httpx.AsyncClient, root: Account, part: str) -> None:
+async def test_every_path_gets_a_clear_response(client: httpx.AsyncClient, root: Account, part: str) -> None:
     paths = [
         "/user/{}",
         "/{}/posts",
@@ -140,7 +140,7 @@ async def test_every_path_gets_a_clear_answer(client: httpx.AsyncClient, root: A
     "token",
     [b"", b"x", b"a.b.c", b"." * 1000, b"\xff\xfe", b"eyJhbGciOiJub25lIn0.e30.", b"x" * 60_000, b"null", b"Bearer x"],
 )
-async def test_every_bearer_token_gets_a_clear_answer(client: httpx.AsyncClient, rows: Rows, token: bytes) -> None:
+async def test_every_bearer_token_gets_a_clear_response(client: httpx.AsyncClient, rows: Rows, token: bytes) -> None:
     headers: dict[str, Any] = {"Authorization": b"Bearer " + token}
 
     assert (await client.get(f"{API}/user/me", headers=headers)).status_code == 401
@@ -166,7 +166,7 @@ async def test_a_body_above_the_limit_is_refused(client: httpx.AsyncClient, rows
     ("method", "path", "status"),
     [("GET", "/nowhere", 404), ("PUT", "/users", 405), ("BREW", "/users", 405), ("GET", "/user/", 307)],
 )
-async def test_the_frameworks_own_answers_have_the_shape(
+async def test_the_frameworks_own_errors_have_the_shape(
     client: httpx.AsyncClient, rows: Rows, method: str, path: str, status: int
 ) -> None:
     answer = await client.request(method, API + path)
@@ -176,7 +176,7 @@ async def test_the_frameworks_own_answers_have_the_shape(
         assert answer.json().keys() == {"detail"}
 
 
-async def test_an_error_of_our_own_has_the_shape_and_tells_nothing(settings: Settings) -> None:
+async def test_an_unexpected_error_has_the_shape_and_no_details(settings: Settings) -> None:
     app: FastAPI = create_application(router=router, settings=settings, create_tables_on_start=False)
 
     @app.get("/broken")

@@ -205,7 +205,7 @@ class TestMigrations:
         assert migrations.find_waiting() == ["2_second.py"]
         assert not Migrations(tmp_path, data, "app").is_database_current()
 
-    def test_a_given_database_is_never_taken_for_current(self, tmp_path: Path) -> None:
+    def test_a_given_database_is_never_assumed_to_be_current(self, tmp_path: Path) -> None:
         migrations = Migrations(tmp_path, None, "app")
         migrations.note_applied()
         assert not migrations.is_database_current()
@@ -261,7 +261,7 @@ class TestDataFolder:
 
 
 class TestClaim:
-    def test_a_second_run_is_told_about_the_first(self, tmp_path: Path) -> None:
+    def test_a_second_run_reports_the_first(self, tmp_path: Path) -> None:
         with ExitStack() as stack:
             claim(tmp_path, stack).write("http://there", [])
             with pytest.raises(AlreadyRunningError, match=f"already running as process {os.getpid()} at http://there"):
@@ -317,7 +317,7 @@ class TestClean:
         (folder / ".local" / "servers.env").write_text("REDIS_CACHE_PORT='1'\n")
         return folder / ".local"
 
-    def test_reset_asks_and_keeps_the_ports(self, local: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_reset_asks_first_and_keeps_the_ports(self, local: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         with ValkeyServer(local / "valkey") as server:
             pid = server.pid
             server._lock.release()  # as if its run had been killed
@@ -491,7 +491,7 @@ def test_ps_is_used_on_systems_without_proc(monkeypatch: pytest.MonkeyPatch, tmp
 
 
 class TestInstall:
-    def test_a_stamp_file_says_what_is_installed(self, tmp_path: Path) -> None:
+    def test_a_stamp_file_records_what_is_installed(self, tmp_path: Path) -> None:
         environment = install.Environment(tmp_path / "venv", "one")
         assert not environment.is_current()
         environment.python.parent.mkdir(parents=True)

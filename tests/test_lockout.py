@@ -47,7 +47,7 @@ async def login(client: httpx.AsyncClient, password: str = PASSWORD) -> httpx.Re
     return await client.post(f"{API}/login", data={"username": "userson", "password": password})
 
 
-async def test_without_redis_logins_go_on_and_afterwards_failures_count_again(
+async def test_without_redis_logins_work_and_afterwards_failures_count_again(
     services: Services, own_valkey: ValkeyServer, rows: Rows
 ) -> None:
     await rows.user("userson")
@@ -63,7 +63,7 @@ async def test_without_redis_logins_go_on_and_afterwards_failures_count_again(
 
 
 @pytest.mark.alone
-async def test_a_frozen_redis_does_not_hold_up_every_login(
+async def test_a_frozen_redis_does_not_delay_every_login(
     services: Services, own_valkey: ValkeyServer, rows: Rows
 ) -> None:
     await rows.user("userson")

@@ -111,7 +111,7 @@ class TestLogin:
         assert answer.status_code == 422 if not password else (answer.status_code, answer.json()) == (401, WRONG)
         assert "set-cookie" not in answer.headers
 
-    async def test_a_longer_password_is_never_cut(self, client: httpx.AsyncClient, rows: Rows) -> None:
+    async def test_a_longer_password_is_never_truncated(self, client: httpx.AsyncClient, rows: Rows) -> None:
         body = {"name": "User", "username": "userson", "email": "u@example.com", "password": "x" * 72}
         await client.post(f"{API}/user", json=body)
 
@@ -215,7 +215,7 @@ class TestLockout:
 
 
 class TestRefresh:
-    async def test_each_use_brings_a_new_pair(self, client: httpx.AsyncClient, rows: Rows) -> None:
+    async def test_each_use_returns_a_new_pair(self, client: httpx.AsyncClient, rows: Rows) -> None:
         account = await rows.user()
         answer = await refresh(client, account.refresh_token)
 
@@ -226,7 +226,7 @@ class TestRefresh:
         assert await is_alive(client, answer.json()["access_token"])
         assert (await refresh(client, answer.cookies["refresh_token"])).status_code == 200
 
-    async def test_tabs_that_refresh_at_once_all_go_on(self, client: httpx.AsyncClient, rows: Rows) -> None:
+    async def test_concurrent_refreshes_all_succeed(self, client: httpx.AsyncClient, rows: Rows) -> None:
         account = await rows.user()
         answers = await asyncio.gather(*(refresh(client, account.refresh_token) for _ in range(6)))
 
@@ -247,7 +247,7 @@ class TestRefresh:
         assert (await client.get(f"{API}/user/me", headers=account.headers)).status_code == 401
         assert (await client.get(f"{API}/user/me", headers=other.headers)).status_code == 200
 
-    async def test_without_a_grace_the_second_use_is_theft(self, services: Services, rows: Rows) -> None:
+    async def test_without_a_grace_the_second_use_ends_the_session(self, services: Services, rows: Rows) -> None:
         settings = services.settings(REFRESH_TOKEN_REUSE_GRACE_SECONDS=0)
         account = await rows.user()
         async with running(create_application(router=router, settings=settings)) as client:
@@ -292,7 +292,7 @@ class TestLogout:
         for token in (newest_cookie, account.refresh_token):
             assert (await refresh(client, token)).status_code == 401
 
-    async def test_a_cookie_of_another_user_kills_nothing(self, client: httpx.AsyncClient, rows: Rows) -> None:
+    async def test_a_cookie_of_another_user_revokes_nothing(self, client: httpx.AsyncClient, rows: Rows) -> None:
         mine, theirs = await rows.user(), await rows.user()
         client.cookies.clear()
         answer = await client.post(f"{API}/logout", headers={**mine.headers, **cookie(theirs.refresh_token)})
@@ -353,7 +353,7 @@ class TestAccessToken:
     @pytest.mark.parametrize(
         "changes", [{"sub": "userson"}, {"sub": 1}, {"exp": "soon"}, {"exp": 1}, {"jti": 5}, {"token_type": ["access"]}]
     )
-    def test_strange_claims_are_no_token(self, settings: Settings, changes: dict[str, Any]) -> None:
+    def test_invalid_claims_are_refused(self, settings: Settings, changes: dict[str, Any]) -> None:
         token = create_token(uuid4(), TokenType.ACCESS, "family", settings)
         claims = jwt.decode(token, settings.SECRET_KEY, algorithms=["HS256"]) | changes
         strange = jwt.encode(claims, settings.SECRET_KEY, algorithm="HS256")
@@ -385,7 +385,7 @@ class TestPassword:
         body = {"current_password": current, "new_password": new}
         return await client.patch(f"{API}/user/{account.username}/password", headers=account.headers, json=body)
 
-    async def test_a_change_ends_the_other_sessions_and_renews_ones_own(
+    async def test_a_change_ends_the_other_sessions_and_starts_a_new_one(
         self, client: httpx.AsyncClient, rows: Rows
     ) -> None:
         account = await rows.user("userson")
@@ -411,7 +411,7 @@ class TestPassword:
         assert (await client.get(f"{API}/user/me", headers=account.headers)).status_code == 200
 
     @pytest.mark.parametrize("new", ["short", "x" * 73, "nul\x00nul\x00"])
-    async def test_the_new_one_obeys_the_rules(self, client: httpx.AsyncClient, rows: Rows, new: str) -> None:
+    async def test_the_new_password_must_be_valid(self, client: httpx.AsyncClient, rows: Rows, new: str) -> None:
         assert (await self.change(client, await rows.user(), new=new)).status_code == 422
 
     async def test_of_two_changes_at_once_one_is_made(self, client: httpx.AsyncClient, rows: Rows) -> None:

@@ -78,7 +78,7 @@ OPERATIONS = sorted(
 
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=str)
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
-def test_generated_requests_get_documented_answers(
+def test_generated_requests_get_documented_responses(
     document: schemathesis.BaseSchema, path: str, method: str, mode: GenerationMode, fuzzing_token: str
 ) -> None:
     """Valid and invalid requests of a superuser: no 500, no undocumented status, no answer of another shape."""

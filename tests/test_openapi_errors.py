@@ -50,7 +50,7 @@ async def send_without_cookie(world: World, call: Call) -> httpx.Response:
     return await call.send(world.client)
 
 
-async def send_as_stranger(world: World, call: Call) -> httpx.Response:
+async def send_as_another_user(world: World, call: Call) -> httpx.Response:
     call.headers |= (await world.rows.user()).headers
     return await call.send(world.client)
 
@@ -200,8 +200,8 @@ MULTIPART = {"Content-Type": "multipart/form-data"}
 PROVOKE: dict[str, Provoke] = {
     "Not authenticated": send_without_token,
     "User not authenticated.": changed(headers={"Authorization": "Bearer nonsense"}),
-    "You do not have enough privileges.": send_as_stranger,
-    "Request forbidden -- authorization will not help": send_as_stranger,
+    "You do not have enough privileges.": send_as_another_user,
+    "Request forbidden -- authorization will not help": send_as_another_user,
     "Wrong username, email or password.": changed(form={"password": "wrong password"}),
     "Refresh token missing.": send_without_cookie,
     "Refresh token not found": send_without_cookie,

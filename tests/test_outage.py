@@ -70,7 +70,7 @@ WELL = {"read": 200, "write": 201, "token": 200, "login": 401, "optional token":
 
 
 @pytest.mark.parametrize("violent", [True, False])
-async def test_the_database_goes_and_comes_back(stage: Stage, violent: bool) -> None:
+async def test_the_database_becomes_unavailable_and_returns(stage: Stage, violent: bool) -> None:
     assert statuses(await ask_everything(stage)) == WELL
     postgres = stage.services.postgres
     await asyncio.to_thread(postgres.kill if violent else postgres.stop)
@@ -99,7 +99,7 @@ async def test_a_restart_between_two_requests_is_not_noticed(stage: Stage) -> No
         assert statuses(answers) == WELL
 
 
-async def test_redis_goes_and_comes_back(stage: Stage) -> None:
+async def test_redis_becomes_unavailable_and_returns(stage: Stage) -> None:
     valkey = stage.services.valkey
     await asyncio.to_thread(valkey.kill)
     try:

@@ -100,7 +100,7 @@ async def test_a_client_that_has_left_already_gets_no_turn() -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-async def test_whatever_happens_every_turn_is_given_back(seed: int) -> None:
+async def test_every_turn_is_given_back(seed: int) -> None:
     """Callers come, leave and are cancelled at random; at the end all workers are free and no place is taken."""
     chance = random.Random(seed)
     workers = chance.randint(1, 3)

@@ -35,7 +35,7 @@ async def stored(rows: Rows, post_id: int) -> Any:
 
 
 class TestCreate:
-    async def test_answers_the_post(self, client: httpx.AsyncClient, rows: Rows) -> None:
+    async def test_returns_the_post(self, client: httpx.AsyncClient, rows: Rows) -> None:
         author = await rows.user("author")
         answer = await client.post(f"{API}/author/post", headers=author.headers, json=NEW_POST)
 
@@ -152,7 +152,7 @@ class TestUpdate:
 
 
 class TestDelete:
-    async def test_hides_the_post_and_keeps_the_row(self, client: httpx.AsyncClient, rows: Rows) -> None:
+    async def test_soft_deletes_the_post_and_keeps_the_row(self, client: httpx.AsyncClient, rows: Rows) -> None:
         author = await rows.user("author")
         post, kept = await rows.post(author), await rows.post(author)
         url = f"{API}/author/post/{post.id}"

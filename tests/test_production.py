@@ -72,7 +72,7 @@ async def test_a_rolling_replacement_of_both_servers_loses_no_request(topology: 
     assert len(reads.seconds) > 200
 
 
-async def test_the_death_of_a_server_loses_no_read(topology: Topology, rows: Rows) -> None:
+async def test_a_killed_server_loses_no_read(topology: Topology, rows: Rows) -> None:
     """SIGKILL for master and workers of one of two; its address stays announced for a while, as it would in reality."""
     victim = topology.addresses[0]
     async with (
@@ -160,7 +160,7 @@ async def test_metrics_are_not_public(topology: Topology, rows: Rows, web: httpx
     assert "vary" not in response.headers, "the API itself responded"
 
 
-async def test_large_answers_are_compressed(topology: Topology, rows: Rows, web: httpx.AsyncClient) -> None:
+async def test_large_responses_are_compressed(topology: Topology, rows: Rows, web: httpx.AsyncClient) -> None:
     response = await web.get("/openapi.json", headers={"Accept-Encoding": "gzip"})
     assert response.headers["content-encoding"] == "gzip"
 
@@ -173,7 +173,7 @@ async def test_a_body_that_is_far_too_large_is_refused_in_the_apis_form(
     assert "detail" in response.json()
 
 
-async def test_without_any_server_the_answer_says_when_to_come_back(services: Services, tmp_path: Path) -> None:
+async def test_without_any_server_the_response_has_retry_after(services: Services, tmp_path: Path) -> None:
     with Topology(tmp_path, services.environment(), servers=0) as empty:
         async with httpx.AsyncClient(base_url=empty.url, timeout=15) as client:
             response = await client.get(READ)

@@ -73,7 +73,7 @@ def bouncer(services: Services) -> Iterator[int]:
             process.wait()
 
 
-async def test_timeouts_and_sessions_hold_behind_it_too(services: Services, bouncer: int, rows: Rows) -> None:
+async def test_timeouts_and_sessions_work_behind_it_too(services: Services, bouncer: int, rows: Rows) -> None:
     """PgBouncer refuses settings at the connection's start: each transaction begins with them, and none outlives it."""
     settings = services.settings(
         POSTGRES_PORT=bouncer, DATABASE_PGBOUNCER=True, DATABASE_STATEMENT_TIMEOUT_SECONDS=1, DATABASE_POOL_SIZE=4

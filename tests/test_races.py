@@ -14,7 +14,7 @@ ROUNDS = 25
 ALLOWED = {200, 201, 401, 403, 404, 422, 503}
 
 
-async def test_everybody_changes_everything(client: httpx.AsyncClient, rows: Rows) -> None:
+async def test_concurrent_changes_of_the_same_rows(client: httpx.AsyncClient, rows: Rows) -> None:
     """Posts are written while their author is removed, tiers given while they are deleted, names swapped."""
     chance = random.Random(7)
     root = await rows.superuser()

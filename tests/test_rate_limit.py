@@ -94,7 +94,7 @@ async def set_period(rows: Rows, tier: TierRead, period: int) -> None:
         await crud_rate_limits.update(db, {"period": period}, tier_id=tier.id)
 
 
-async def test_every_answer_tells_where_the_client_stands(client: httpx.AsyncClient) -> None:
+async def test_every_response_has_the_rate_limit_headers(client: httpx.AsyncClient) -> None:
     answers = [await post(client) for _ in range(DEFAULT + 1)]
 
     assert [answer.status_code for answer in answers] == [201, 201, 201, 429]
@@ -106,7 +106,7 @@ async def test_every_answer_tells_where_the_client_stands(client: httpx.AsyncCli
     assert told(answers[0])[3] is None
 
 
-async def test_a_client_that_waits_as_told_is_admitted(client: httpx.AsyncClient, rows: Rows) -> None:
+async def test_a_client_that_waits_for_retry_after_is_admitted(client: httpx.AsyncClient, rows: Rows) -> None:
     account, tier = await member(rows)
     await rows.rate_limit(tier, "api_v1_tasks_task", 1)
     await set_period(rows, tier, 1)
@@ -121,7 +121,9 @@ async def test_a_client_that_waits_as_told_is_admitted(client: httpx.AsyncClient
     ("path", "status"),
     [("a", 200), ("a/raw", 200), ("a/5", 404), ("a/none", 422), ("a%00b", 200), (f"{'a' * 999}", 200)],
 )
-async def test_whatever_the_answer_the_headers_are_there(client: httpx.AsyncClient, path: str, status: int) -> None:
+async def test_the_headers_are_on_errors_and_custom_responses(
+    client: httpx.AsyncClient, path: str, status: int
+) -> None:
     answer = await client.get(f"{API}/things/{path}")
 
     assert answer.status_code == status
@@ -162,7 +164,7 @@ async def test_a_template_counts_all_its_paths_together_and_a_literal_rule_count
     assert [await ask("a"), await ask("b"), await ask("b")] == [("10", "5"), ("5", "4"), ("5", "3")]
 
 
-async def test_a_user_without_a_rule_has_the_default_and_the_log_says_so_once(
+async def test_a_user_without_a_rule_has_the_default_and_one_log_line(
     client: httpx.AsyncClient, rows: Rows, caplog: pytest.LogCaptureFixture
 ) -> None:
     account = await rows.user()
@@ -204,7 +206,7 @@ async def test_changes_through_the_api_count_from_the_next_request_on(client: ht
     assert told(await post(client, account))[:2] == ("3", "0")
 
 
-async def test_a_longer_period_counts_admissions_that_the_shorter_had_let_go(
+async def test_a_longer_period_counts_admissions_that_a_shorter_one_no_longer_counted(
     client: httpx.AsyncClient, rows: Rows
 ) -> None:
     account, tier = await member(rows)
@@ -273,7 +275,7 @@ async def test_where_the_user_is_looked_up_first_its_rule_counts_all_the_same(
     assert told(await post(client, account, f"{API}/things/late"))[:2] == ("7", "6")
 
 
-async def test_an_overridden_user_is_the_one_who_is_limited(
+async def test_the_limit_applies_to_an_overridden_user(
     limited_application: FastAPI, client: httpx.AsyncClient, rows: Rows
 ) -> None:
     """As tests of extensions replace `get_optional_user`."""

@@ -52,7 +52,7 @@ async def post(client: httpx.AsyncClient) -> httpx.Response:
 
 
 @pytest.mark.parametrize("fail_open", [True, False])
-async def test_without_redis_requests_pass_uncounted_or_not_at_all(
+async def test_without_redis_requests_are_admitted_uncounted_or_refused(
     services: Services, own_valkey: ValkeyServer, caplog: pytest.LogCaptureFixture, fail_open: bool
 ) -> None:
     """And once it is back they are counted again, as soon as the breaker has closed and without a restart."""
@@ -75,7 +75,9 @@ async def test_without_redis_requests_pass_uncounted_or_not_at_all(
 
 
 @pytest.mark.alone
-async def test_a_frozen_redis_costs_a_few_requests_its_time_out(services: Services, own_valkey: ValkeyServer) -> None:
+async def test_a_frozen_redis_delays_a_few_requests_by_its_timeout(
+    services: Services, own_valkey: ValkeyServer
+) -> None:
     async with running(services, own_valkey, fail_open=False) as (client, _):
         await post(client)
         await asyncio.to_thread(own_valkey.pause)

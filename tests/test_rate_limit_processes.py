@@ -56,7 +56,7 @@ async def test_no_window_of_any_begin_admits_more_than_the_limit(servers: list[s
     assert min(spans) >= PERIOD * MICROSECONDS
 
 
-async def test_who_stays_under_the_limit_is_never_refused(servers: list[str], rows: Rows) -> None:
+async def test_a_caller_under_the_limit_is_never_refused(servers: list[str], rows: Rows) -> None:
     """While somebody else is refused all the time."""
     account, noisy = await rows.user(), await rows.user()
     noise = [asyncio.create_task(hammer(server, PERIOD, dict(noisy.headers), Counter())) for server in servers]

@@ -73,7 +73,7 @@ async def test_a_name_is_taken_once_in_a_tier(client: httpx.AsyncClient, rows: R
     assert elsewhere.status_code == 201
 
 
-async def test_of_simultaneous_twins_one_is_created(client: httpx.AsyncClient, root: Account) -> None:
+async def test_of_simultaneous_identical_creations_one_succeeds(client: httpx.AsyncClient, root: Account) -> None:
     answers = await asyncio.gather(*(create(client, root) for _ in range(8)))
 
     assert sorted(answer.status_code for answer in answers) == [201] + [422] * 7

@@ -95,7 +95,7 @@ def test_with_one_rule_no_history_is_needed(redis: Redis, limit: int, clock: lis
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(requests=st.lists(st.tuples(st.integers(0, 90 * SECOND), rules), min_size=1, max_size=30))
-def test_after_the_told_time_a_request_is_admitted_and_one_microsecond_before_it_is_not(
+def test_a_request_is_admitted_at_the_reported_time_and_not_one_microsecond_earlier(
     redis: Redis, requests: list[tuple[int, tuple[int, int]]]
 ) -> None:
     bucket, now = Bucket(redis), START

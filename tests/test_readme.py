@@ -133,7 +133,7 @@ def _write(project: Path, block: str) -> None:
     path.write_text("\n".join(lines) + "\n")
 
 
-async def test_an_entity_from_the_table_to_the_test(services: Services, empty_database: str, tmp_path: Path) -> None:
+async def test_a_new_entity_from_its_table_to_its_test(services: Services, empty_database: str, tmp_path: Path) -> None:
     """Chapters 5.3 to 5.7, followed word for word in a copy of the project, which then passes its checks and tests."""
     project = copy_project(tmp_path)
     for title in ("5.3 SQLAlchemy", "5.4 Pydantic", "5.6 CRUD", "5.7 Routes"):
@@ -193,7 +193,7 @@ More Efficient Selecting; 5.7 Routes; 5.7.1 Paginated Responses; 5.7.2 HTTP Exce
 """Of the README whose layout this project keeps, in its order; ours has some more."""
 
 
-def test_the_chapters_are_those_that_people_know() -> None:
+def test_the_chapters_have_their_known_numbers_and_titles() -> None:
     titles = re.findall(r"(?m)^#{2,4} (.+)$", OUTSIDE_OF_BLOCKS)
     expected = [title.strip() for title in PUBLIC_CHAPTERS.replace("\n", " ").split(";")]
 
@@ -206,7 +206,7 @@ def test_the_contents_list_every_chapter() -> None:
     assert re.findall(r"- \[(.+?)\]\(#", chapter("2. Contents")) == titles
 
 
-def test_the_application_and_settings_of_ones_own(services: Services) -> None:
+def test_a_custom_application_with_custom_settings(services: Services) -> None:
     main, settings = blocks("5.14 Create Application", "python")
     for code in (main, settings):
         names: dict[str, Any] = {}
@@ -265,7 +265,7 @@ def test_every_named_file_exists() -> None:
         assert Path(name).name in known, name
 
 
-def test_every_link_inside_leads_somewhere() -> None:
+def test_every_internal_link_has_a_target() -> None:
     text = README.read_text(encoding="utf-8")
     titles = re.findall(r"^#{2,4} (.+)$", text, re.MULTILINE)
     anchors = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}

@@ -125,7 +125,7 @@ async def test_error_replies_are_raised_and_leave_the_breaker_closed(redis: Redi
     assert not redis.breaker.is_open
 
 
-async def test_a_full_server_is_told_by_its_own_error(redis: RedisConnection) -> None:
+async def test_a_full_server_raises_its_own_error(redis: RedisConnection) -> None:
     await redis.execute("CONFIG", "SET", "maxmemory", "1")
     try:
         assert isinstance(await outcome(redis, "SET", "key", "value"), OutOfMemoryError)
@@ -230,7 +230,9 @@ async def test_a_half_open_connection_is_given_up_and_replaced(valkey: ValkeySer
 
 
 @pytest.mark.parametrize("tls", [False, True])
-async def test_a_server_that_accepts_but_never_speaks_fails_within_the_timeout(valkey: ValkeyServer, tls: bool) -> None:
+async def test_a_server_that_accepts_but_never_replies_fails_within_the_timeout(
+    valkey: ValkeyServer, tls: bool
+) -> None:
     async with (
         proxy(("127.0.0.1", valkey.port)) as way,
         open_connection(url(valkey, port=way.port, tls=tls), name="test", timeout_seconds=TIMEOUT) as redis,

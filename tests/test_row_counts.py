@@ -88,7 +88,7 @@ async def test_truncation_and_bulk_loads_count(rows: Rows) -> None:
     await assert_exact(rows)
 
 
-async def test_an_authors_end_leaves_no_counts_behind(rows: Rows) -> None:
+async def test_deleting_an_author_deletes_its_counts(rows: Rows) -> None:
     author = await rows.user()
     for _ in range(5):
         await rows.post(author)

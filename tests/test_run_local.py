@@ -358,7 +358,7 @@ def test_a_given_server_is_used_and_the_others_are_started(checkout: Checkout, f
         assert run.end() == 0
 
 
-def test_breakpoint_has_the_terminal_with_debug(checkout: Checkout) -> None:
+def test_a_breakpoint_has_the_terminal_with_debug(checkout: Checkout) -> None:
     checkout.add_breakpoint()
     terminal, its_end = pty.openpty()
     command = [sys.executable, "-m", "dev.run", "--port", str(checkout.port), "--debug", "api"]

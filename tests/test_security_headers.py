@@ -55,7 +55,7 @@ async def visitor(
 
 
 @pytest.mark.parametrize(("method", "path", "status", "body"), REQUESTS)
-async def test_every_answer_carries_them(
+async def test_every_response_has_them(
     visitor: httpx.AsyncClient,
     rows: Rows,
     method: str,
@@ -170,7 +170,7 @@ def test_log_lines_cannot_be_forged() -> None:
     assert len(text) < 20_000
 
 
-async def test_routes_headers_win_over_the_layers(services: Services, rows: Rows) -> None:
+async def test_a_routes_headers_take_precedence(services: Services, rows: Rows) -> None:
     app = create_application(router=router, settings=services.settings(), create_tables_on_start=False)
 
     @app.get("/own")

@@ -186,7 +186,7 @@ def test_the_servers_of_a_killed_owner_are_ended_and_restarted(kind: str, folder
         assert server.port == port
 
 
-def test_a_pid_file_with_the_pid_of_another_program_kills_nothing(postgres: PostgresServer) -> None:
+def test_a_pid_file_with_the_pid_of_another_program_ends_no_process(postgres: PostgresServer) -> None:
     postgres.kill()
     pid_file = postgres.data / "cluster" / "postmaster.pid"
     pid_file.write_text(pid_file.read_text().replace(str(pid_file.read_text().split()[0]), str(os.getpid()), 1))

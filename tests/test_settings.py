@@ -95,7 +95,7 @@ class TestSources:
         )
         assert load(settings_class).POSTGRES_PORT == 5432, "servers of make run are for ENVIRONMENT=local only"
 
-    def test_a_file_can_hold_any_password(self, settings_class: type[Settings]) -> None:
+    def test_a_file_can_contain_any_password(self, settings_class: type[Settings]) -> None:
         write(settings_class, "ADMIN_PASSWORD=\"#a ${HOME} $b 'c' \"  # a hint\nTEST_PASSWORD=a#b\n")
         settings = load(settings_class)
 
@@ -112,7 +112,7 @@ class TestSources:
         assert "SECRET_KEY" not in settings.model_fields_set
         assert settings.REDIS_RATE_LIMIT_HOST == "localhost"
 
-    def test_a_value_may_come_from_a_file_of_its_own(
+    def test_a_value_may_come_from_its_own_file(
         self, settings_class: type[Settings], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         (tmp_path / "secret").write_text("from a file\n")
@@ -141,7 +141,7 @@ class TestExample:
         ours = {"SECRET_KEY", "APP_DESCRIPTION", "LICENSE_NAME"}
         assert example.model_dump(exclude=ours) == default.model_dump(exclude=ours)
 
-    def test_whatever_it_publishes_is_refused_outside_local(self) -> None:
+    def test_published_values_are_refused_outside_local(self) -> None:
         published = {value for name, value in read_env_file(EXAMPLE).items() if name.endswith("_PASSWORD")}
         block = chapter("3.1")
         published |= set(re.findall(r'^[A-Z_]+_PASSWORD="([^"]+)"', block, re.MULTILINE))
@@ -185,7 +185,7 @@ class TestUrls:
 
 
 class TestRefusals:
-    def test_every_problem_is_told_at_once_with_its_mend(self, settings_class: type[Settings]) -> None:
+    def test_every_problem_is_reported_at_once_with_its_fix(self, settings_class: type[Settings]) -> None:
         write(
             settings_class,
             "ENVIRONMENT=staging\nPOSTGRES_PORT=many\nSECRET_KEY=short-but-private\nTRUSTED_PROXIES=nonsense\n"
@@ -237,7 +237,7 @@ class TestRefusals:
             ("PASSWORD_HASH_ROUNDS", "4"),
         ],
     )
-    def test_what_is_weak_does_not_leave_the_developers_machine(
+    def test_weak_values_are_refused_outside_local(
         self, settings_class: type[Settings], monkeypatch: pytest.MonkeyPatch, environment: str, name: str, value: str
     ) -> None:
         for variable, safe in (SAFE | {"ENVIRONMENT": environment}).items():
@@ -274,7 +274,7 @@ class TestRefusals:
             logging.getLogger("app").removeHandler(caplog.handler)
         assert "SECRET_KEY is not set" in caplog.text
 
-    def test_the_command_says_yes_or_everything(self) -> None:
+    def test_the_command_reports_success_or_every_problem(self) -> None:
         def check(**environment: str) -> subprocess.CompletedProcess[str]:
             command = [sys.executable, "-m", "src.scripts.check_settings"]
             env = os.environ | environment
@@ -339,7 +339,7 @@ class TestSecrets:
             assert secret not in repr(settings)
             assert secret not in str(settings)
 
-    def test_a_composition_of_ones_own_has_the_same_guards(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_custom_composition_has_the_same_checks(self, monkeypatch: pytest.MonkeyPatch) -> None:
         class Small(AppSettings, CryptSettings, PostgresSettings):
             pass
 

@@ -142,7 +142,9 @@ class TestCreateTask:
             )
             assert answer.status_code == status
 
-    async def test_503_while_redis_is_away_and_work_after_it_is_back(self, services: Services, tmp_path: Path) -> None:
+    async def test_503_while_redis_is_unavailable_and_recovery_afterwards(
+        self, services: Services, tmp_path: Path
+    ) -> None:
         with ValkeyServer(tmp_path / "valkey") as valkey:
             settings = services.settings(REDIS_QUEUE_PORT=valkey.port, REDIS_QUEUE_PASSWORD="")
             app = create_application(router=router, settings=settings)
@@ -170,7 +172,7 @@ class TestGetTask:
         if answer.status_code == 404:
             assert answer.json() == {"detail": "Task not found"}
 
-    async def test_a_job_id_of_ones_own_follows_the_owner_rule(
+    async def test_an_explicit_job_id_follows_the_owner_rule(
         self, client: httpx.AsyncClient, rows: Rows, pool: JobQueue
     ) -> None:
         """A chosen id can be guessed: only the user that it names may read the task, and superusers."""
@@ -333,13 +335,13 @@ class TestGetTasks:
         assert body["queue_length"] == 380
         assert [task["job_id"] for task in body["in_progress"]] == list(running)
 
-    async def test_openapi_tells_all_statuses(self, application: FastAPI) -> None:
+    async def test_openapi_lists_all_statuses(self, application: FastAPI) -> None:
         paths = application.openapi()["paths"]
         assert {"200", "401", "403", "422", "503"} <= paths[f"{API}/tasks"]["get"]["responses"].keys()
         assert {"201", "422", "429", "503"} <= paths[f"{API}/tasks/task"]["post"]["responses"].keys()
 
 
-async def test_the_sample_task_says_that_it_is_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_sample_task_logs_that_it_is_complete(monkeypatch: pytest.MonkeyPatch) -> None:
     async def no_sleep(seconds: float) -> None:
         assert seconds == 5
 

@@ -53,7 +53,7 @@ async def test_other_names_are_refused(client: httpx.AsyncClient, root: Account,
     assert answer.status_code == 422
 
 
-async def test_of_simultaneous_twins_one_is_created(client: httpx.AsyncClient, root: Account) -> None:
+async def test_of_simultaneous_identical_creations_one_succeeds(client: httpx.AsyncClient, root: Account) -> None:
     answers = await asyncio.gather(
         *(client.post(f"{API}/tier", headers=root.headers, json={"name": "free"}) for _ in range(8))
     )

@@ -61,7 +61,7 @@ FORGERIES = (
 
 
 @pytest.mark.parametrize("name", FORGERIES)
-async def test_a_forged_or_swapped_token_opens_nothing(
+async def test_a_forged_or_swapped_token_is_refused(
     client: httpx.AsyncClient, rows: Rows, settings: Settings, name: str
 ) -> None:
     account = await rows.user()
@@ -74,7 +74,7 @@ async def test_a_forged_or_swapped_token_opens_nothing(
 
 
 @pytest.mark.parametrize("name", ["access_token", "token", "authorization"])
-async def test_a_token_in_the_url_opens_nothing(client: httpx.AsyncClient, rows: Rows, name: str) -> None:
+async def test_a_token_in_the_url_is_ignored(client: httpx.AsyncClient, rows: Rows, name: str) -> None:
     account = await rows.user()
     token = account.headers["Authorization"].removeprefix("Bearer ")
 
@@ -129,7 +129,7 @@ async def test_a_user_removed_from_the_database_renews_nothing(client: httpx.Asy
     assert (await client.get(f"{API}/user/me", headers=account.headers)).status_code == 401
 
 
-async def test_every_answer_with_tokens_is_kept_by_nobody(client: httpx.AsyncClient, rows: Rows) -> None:
+async def test_responses_with_tokens_are_not_stored(client: httpx.AsyncClient, rows: Rows) -> None:
     account = await rows.user("userson")
     body = {"current_password": PASSWORD, "new_password": "another password"}
     cookie = {"Cookie": f"refresh_token={account.refresh_token}"}

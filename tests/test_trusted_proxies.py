@@ -77,7 +77,7 @@ async def test_the_client_is_the_right_most_untrusted_address(
         ("203.0.113.5", "http", "https", "http"),
     ],
 )
-async def test_the_scheme_is_what_the_last_trusted_proxy_says(
+async def test_the_scheme_is_that_of_the_last_trusted_proxy(
     peer: str, kind: str, forwarded_proto: str, scheme: str
 ) -> None:
     assert (await seen(peer, {"X-Forwarded-Proto": forwarded_proto}, kind))[1] == scheme
@@ -168,6 +168,6 @@ def test_behind_nginx_each_client_has_its_own_limit_and_cannot_forge_another(sta
 
 @pytest.mark.usefixtures("rows")
 @pytest.mark.parametrize("server", SERVERS)
-def test_past_the_proxy_the_header_of_a_stranger_is_ignored(stage: Stage, server: str) -> None:
+def test_the_header_of_an_untrusted_peer_is_ignored(stage: Stage, server: str) -> None:
     forged = [ask(stage.servers[server], "127.0.0.21", f"198.51.100.{number}:{number}") for number in range(4)]
     assert forged == [[201], [201], [201], [429]]

@@ -47,7 +47,7 @@ async def stored(rows: Rows, username: str) -> Any:
 
 
 class TestCreate:
-    async def test_answers_what_anybody_may_see(self, client: httpx.AsyncClient) -> None:
+    async def test_returns_the_public_fields(self, client: httpx.AsyncClient) -> None:
         answer = await client.post(f"{API}/user", json=NEW_USER)
 
         assert answer.status_code == 201
@@ -97,7 +97,9 @@ class TestCreate:
         assert (answer.status_code, answer.json()) == (422, {"detail": "Username not available"})
 
     @pytest.mark.parametrize("twin", [{}, {"username": "another"}, {"email": "another@example.com"}])
-    async def test_of_simultaneous_twins_one_is_created(self, client: httpx.AsyncClient, twin: dict[str, str]) -> None:
+    async def test_of_simultaneous_identical_creations_one_succeeds(
+        self, client: httpx.AsyncClient, twin: dict[str, str]
+    ) -> None:
         bodies = [NEW_USER, NEW_USER | twin] * 5
         answers = await asyncio.gather(*(client.post(f"{API}/user", json=body) for body in bodies))
 
@@ -148,7 +150,7 @@ class TestCreate:
         assert [problem["loc"] for problem in answer.json()["detail"]] == [["body", field]]
 
     @pytest.mark.parametrize("password", ["8 bytes!", "x" * 72, "é" * 36, "password", "        "])
-    async def test_a_password_needs_only_its_length(self, client: httpx.AsyncClient, password: str) -> None:
+    async def test_a_password_has_no_rule_but_its_length(self, client: httpx.AsyncClient, password: str) -> None:
         created = await client.post(f"{API}/user", json=NEW_USER | {"password": password})
         login = await client.post(f"{API}/login", data={"username": "userson", "password": password})
 
@@ -162,7 +164,7 @@ class TestCreate:
 
 
 class TestRead:
-    async def test_a_deleted_user_is_nowhere(self, client: httpx.AsyncClient, rows: Rows) -> None:
+    async def test_a_deleted_user_is_not_found_anywhere(self, client: httpx.AsyncClient, rows: Rows) -> None:
         account, root = await rows.user("gone"), await rows.superuser()
         post = await rows.post(account)
         await client.delete(f"{API}/user/gone", headers=account.headers)
@@ -219,7 +221,7 @@ class TestUpdate:
     @pytest.mark.parametrize(
         "field", ["is_superuser", "hashed_password", "password", "id", "uuid", "tier_id", "is_deleted"]
     )
-    async def test_nobody_sets_what_is_not_theirs(self, client: httpx.AsyncClient, rows: Rows, field: str) -> None:
+    async def test_protected_fields_cannot_be_set(self, client: httpx.AsyncClient, rows: Rows, field: str) -> None:
         account = await rows.user("userson")
         answer = await client.patch(f"{API}/user/userson", headers=account.headers, json={field: 1})
 
@@ -378,7 +380,7 @@ class TestTier:
 
 
 class TestChangedBehindTheApi:
-    async def test_a_user_hidden_in_the_table_is_gone_at_once(self, rows: Rows, client: httpx.AsyncClient) -> None:
+    async def test_a_user_soft_deleted_by_sql_is_not_found_at_once(self, rows: Rows, client: httpx.AsyncClient) -> None:
         account = await rows.user("userson")
         async with rows.database.sessions() as db:
             await db.execute(update(User).values(is_deleted=True))

@@ -58,7 +58,7 @@ class TestTries:
         state = await outcome(quick, tasks.fail, 99)
         assert (state.status, state.result, state.job_try) == (TaskStatus.FAILED, "ValueError: boom 3", 3)
 
-    async def test_a_task_that_does_not_heed_its_time_out_is_tried_again(self, services: Services, rows: Rows) -> None:
+    async def test_a_task_that_ignores_its_timeout_is_tried_again(self, services: Services, rows: Rows) -> None:
         async def stubborn(ctx: TaskContext) -> str:
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.sleep(60 if ctx.job_try == 1 else 0)
@@ -123,7 +123,7 @@ class TestTries:
         assert (state.status, state.success) == (TaskStatus.FAILED, False)
         assert state.result == f"WorkerLostError: the worker was lost {MAX_LOST_RUNS} times while it ran this task"
 
-    async def test_poison_fails_and_the_rest_runs(self, quick: Settings, redis: Redis) -> None:
+    async def test_a_task_with_unreadable_data_fails_and_the_rest_runs(self, quick: Settings, redis: Redis) -> None:
         async with queue.open_queue(quick) as pool:
             await redis.set("arq:job:garbage", b"\x80not a pickle")
             # What would run code where arq's own reader is used.
@@ -222,7 +222,7 @@ class TestSchedules:
         await work()
         assert await redis.get("ticks") == b"1"
 
-    async def test_the_purge_forgets_what_expired_and_nothing_else(
+    async def test_the_purge_deletes_only_expired_entries(
         self, quick: Settings, rows: Rows, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(functions, "PURGE_BATCH", 10)
@@ -256,7 +256,7 @@ class TestSettings:
             [sys.executable, "-c", code], check=True, cwd=readme.ROOT, env=services.environment(), timeout=30
         )
 
-    def test_an_option_of_ones_own_wins(self, quick: Settings) -> None:
+    def test_an_explicit_option_takes_precedence(self, quick: Settings) -> None:
         class Mine(ReliableWorker, settings=quick):
             functions: ClassVar = [tasks.note]
             max_jobs = 3
@@ -264,7 +264,7 @@ class TestSettings:
 
         assert (vars(Mine)["max_jobs"], vars(Mine)["poll_delay"]) == (3, 1.0)
 
-    async def test_a_time_out_is_an_error_and_can_be_the_tasks_own(self, services: Services, rows: Rows) -> None:
+    async def test_a_timeout_is_an_error_and_can_be_set_per_task(self, services: Services, rows: Rows) -> None:
         settings = services.settings(TASK_RETRY_DELAY_SECONDS=0.02)
         async with queue.open_queue(settings) as pool:
             await pool.enqueue_job("hang", _job_id="hang")

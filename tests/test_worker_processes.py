@@ -141,7 +141,7 @@ async def test_sigterm_finishes_what_is_short_and_hands_back_what_is_not(
     assert await redis.get("started:1") == b"1"
 
 
-async def test_a_worker_lives_through_redis_outages(
+async def test_a_worker_survives_redis_outages(
     services: Services, settings: Settings, start_worker: StartWorker, log: Path, tmp_path: Path
 ) -> None:
     """Killed, restarted and frozen: the same process goes on, every task ends, and the log has a line for each turn."""
@@ -176,7 +176,7 @@ async def test_a_worker_lives_through_redis_outages(
     assert sum("the queue is available again" in line for line in lines) == 3
 
 
-async def test_a_worker_starts_and_stops_while_redis_is_away(
+async def test_a_worker_starts_and_stops_while_redis_is_unavailable(
     services: Services, start_worker: StartWorker, log: Path, tmp_path: Path
 ) -> None:
     """It does not wait for Redis to stop, and what it ran is not lost."""

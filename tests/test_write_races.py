@@ -61,7 +61,9 @@ class Shuffled:
         return [result for result in results if result is not None]
 
 
-async def test_a_rename_beside_posts_leaves_nothing_under_either_name(client: httpx.AsyncClient, rows: Rows) -> None:
+async def test_a_rename_during_post_creation_leaves_no_stale_entry_under_either_name(
+    client: httpx.AsyncClient, rows: Rows
+) -> None:
     """Posts written, changed and read under the old name while it changes: afterwards the new name shows what is
     stored, and the old name nothing, also when somebody else registers it."""
     shuffled = Shuffled(1)
@@ -144,7 +146,7 @@ class TestTheTokensName:
             await crud_rate_limits.hard_delete(rows.database, parent=of_tier("nothing"), id=rule.id)
 
 
-async def test_a_deletion_beside_a_rename_is_true(client: httpx.AsyncClient, rows: Rows) -> None:
+async def test_a_deletion_during_a_rename_reports_the_actual_result(client: httpx.AsyncClient, rows: Rows) -> None:
     """`DELETE /db_user/x` while x is renamed: 200 exactly where the user is gone, 404 where it lives on."""
     shuffled, root = Shuffled(2), await rows.superuser()
     seen = set()
@@ -162,7 +164,9 @@ async def test_a_deletion_beside_a_rename_is_true(client: httpx.AsyncClient, row
     assert seen == {200, 404}, "both orders happened"
 
 
-async def test_a_tiers_deletion_beside_its_rename_is_true(client: httpx.AsyncClient, rows: Rows) -> None:
+async def test_a_tiers_deletion_during_its_rename_reports_the_actual_result(
+    client: httpx.AsyncClient, rows: Rows
+) -> None:
     shuffled, root = Shuffled(3), await rows.superuser()
     for number in range(ROUNDS):
         tier = await rows.tier(f"tier{number}")
@@ -197,7 +201,7 @@ async def test_of_many_deletions_of_one_post_one_succeeds(client: httpx.AsyncCli
         assert sorted(result.status_code for result in results) == [200, *[404] * 5]
 
 
-async def test_posts_beside_their_authors_deletion(client: httpx.AsyncClient, rows: Rows) -> None:
+async def test_posts_created_during_their_authors_deletion(client: httpx.AsyncClient, rows: Rows) -> None:
     """201 for exactly the posts that are stored; nothing is written for an author who is deleted."""
     shuffled = Shuffled(6)
     for _ in range(ROUNDS):
@@ -309,7 +313,7 @@ async def test_a_write_is_two_statements(
 class TestReadOnly:
     """A failover leaves a standby behind the database's address (SQLSTATE 25006)."""
 
-    async def test_writes_are_503_and_readiness_tells(self, services: Services, rows: Rows) -> None:
+    async def test_writes_and_readiness_are_503(self, services: Services, rows: Rows) -> None:
         account = await rows.user()
         async with application(services.settings()) as (app, client):
             database = services.settings().POSTGRES_DB
@@ -346,9 +350,7 @@ class TestSessions:
         assert claims is not None
         return claims.jti
 
-    async def test_uses_within_the_grace_end_in_one_line_of_descent(
-        self, client: httpx.AsyncClient, rows: Rows
-    ) -> None:
+    async def test_uses_within_the_grace_share_one_successor(self, client: httpx.AsyncClient, rows: Rows) -> None:
         """Of eight simultaneous uses all get the same successor, and a late one gets the newest: one token is alive."""
         for _ in range(5):
             account = await rows.user()

@@ -99,7 +99,7 @@ async def test_a_deploy_under_load_loses_no_request(project: Project) -> None:
     assert set(writes.failed) <= {"503"}
 
 
-async def test_the_death_of_a_container_loses_no_read(project: Project) -> None:
+async def test_a_killed_container_loses_no_read(project: Project) -> None:
     victim = project.containers("web")[0]
     async with load(f"{url(project)}{API}/users", callers=3) as reads:
         await asyncio.to_thread(project.run, "docker", "kill", victim)

@@ -140,7 +140,7 @@ def get_password_hash(password: str, rounds: int = 12) -> str:
     return bcrypt.hashpw(password.encode(), bcrypt.gensalt(rounds)).decode()
 
 
-def hash_of_nobody(rounds: int) -> str:
+def unmatchable_hash(rounds: int) -> str:
     """A hash that no password has, and that costs as much to compare with as the others."""
     return f"$2b${rounds:02}${'.' * 53}"
 

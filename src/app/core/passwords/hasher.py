@@ -12,7 +12,7 @@ from typing import TypeVar
 from app.core.config import CryptSettings
 from app.core.cores import available_cores
 from app.core.passwords.fair_queue import FairQueue
-from app.core.security import get_password_hash, hash_of_nobody, verify_password
+from app.core.security import get_password_hash, unmatchable_hash, verify_password
 
 HASHING_NICENESS = 10
 """The hashing threads use the CPU time that the event loop leaves (`man 2 setpriority`)."""
@@ -30,7 +30,7 @@ class PasswordHasher:
         self._pool = pool
         self._queue = queue
         self._rounds = rounds
-        self._hash_of_nobody = hash_of_nobody(rounds)
+        self._hash_of_nobody = unmatchable_hash(rounds)
 
     async def hash(self, password: str, client: str = "", until_left: Awaitable[object] | None = None) -> str:
         return await self._run(f"hash:{client}", until_left, lambda: get_password_hash(password, self._rounds))
