@@ -282,7 +282,7 @@ class TestWrites:
         async with stage.cache.write(targets("data:*")):
             await asyncio.sleep(10)
 
-    async def test_an_unconfirmed_end_of_a_write_moves_the_epoch(
+    async def test_an_unconfirmed_end_of_a_write_is_repeated(
         self, stage: Stage, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Neither Redis nor the database is available at the end: the caller gets the error, the drop follows later."""

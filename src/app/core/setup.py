@@ -53,7 +53,7 @@ def _lifespan(settings: SettingsBase, create_tables_on_start: bool, inner: Lifes
         if isinstance(settings, AppSettings):
             configure_logging(settings)
         if isinstance(settings, CryptSettings) and "SECRET_KEY" not in settings.model_fields_set:
-            logger.warning("SECRET_KEY is not set: this start made a random one, and sessions end with it")
+            logger.warning("SECRET_KEY is not set: a random key is used, and all sessions end when the process stops")
         if create_tables_on_start and isinstance(settings, PostgresSettings) and settings.CREATE_TABLES_ON_START:
             await apply_migrations(settings)
         async with AsyncExitStack() as stack:
@@ -85,7 +85,7 @@ def _frozen_memory() -> Iterator[None]:
 
 
 def _metadata(settings: AppSettings) -> dict[str, Any]:
-    # The OpenAPI document refuses an address that is none, such as the placeholder of a fresh .env.
+    # The OpenAPI document accepts only valid addresses, not the placeholder of a new .env.
     email = settings.CONTACT_EMAIL if settings.CONTACT_EMAIL and "@" in settings.CONTACT_EMAIL else None
     contact = {key: value for key, value in {"name": settings.CONTACT_NAME, "email": email}.items() if value}
     return {

@@ -1,4 +1,4 @@
-"""Data access, one module per entity; what a request may see and change is decided in its statements.
+"""Data access, one module per entity; the statements decide what a request may read and change.
 
 - `crud_base` has `CRUDBase`: FastCRUD, and the verbs `add`, `change`, `soft_delete`, `hard_delete` and `exists`, each
   one statement. The filters and the parent are its conditions, and what it returns decides between 200 and 404, so

@@ -1,4 +1,4 @@
-"""Posts of one author; whose they are is part of every condition."""
+"""Posts of one author; the author is part of every condition."""
 
 from sqlalchemy import and_, bindparam, select
 
@@ -24,7 +24,7 @@ _LISTING = Listing(Post, PostRead, parent=_BY_NAME, newest_first=True, counted=T
 
 
 def of_author(username: str) -> ParentRow:
-    """For writes to the posts of whoever has this username."""
+    """For writes to the posts of the user with this username."""
     return ParentRow(_BY_NAME, {"username": username})
 
 
@@ -34,7 +34,7 @@ def of_owner(user: StoredUser) -> ParentRow:
 
 
 class CRUDPost(CRUDBase[Post, PostCreateInternal, PostUpdate, PostRead]):
-    """Posts that are not softly deleted, unless a method says otherwise."""
+    """Posts that are not soft-deleted, unless a method's docstring says otherwise."""
 
     async def read(self, database: Database, username: str, post_id: int) -> PostRead:
         row = await database.fetch_one(_BY_AUTHOR, {"username": username, "id": post_id})

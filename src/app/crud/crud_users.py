@@ -1,4 +1,4 @@
-"""Users, and the one question every request with a token asks."""
+"""Users, and the statement that every request with a token runs."""
 
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -28,7 +28,7 @@ from app.schemas.user import (
 
 @dataclass(frozen=True, slots=True)
 class StoredUser:
-    """A user as the code passes it on; without the password's hash."""
+    """A user as the code passes it between its layers, without the password's hash."""
 
     id: int
     uuid: UUID
@@ -93,7 +93,7 @@ def _stored(row: Row) -> StoredUser:
 
 
 class CRUDUser(CRUDBase[User, UserCreateInternal, UserUpdate, UserRead]):
-    """Users that are not softly deleted, unless a method says otherwise."""
+    """Users that are not soft-deleted, unless a method's docstring says otherwise."""
 
     async def read(self, database: Database, username: str) -> StoredUser:
         row = await database.fetch_one(_BY_USERNAME, {"username": username})

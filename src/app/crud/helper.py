@@ -1,4 +1,4 @@
-"""Lists with a bounded cost: one prepared statement a window, one round trip."""
+"""Lists with a bounded cost: one prepared statement and one round trip per window."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ Window = OffsetWindow | CursorWindow
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A window's rows; `total_count` only where pages were asked for."""
+    """A window's rows; `total_count` only for pages."""
 
     rows: Sequence[Row]
     has_more: bool
@@ -88,7 +88,7 @@ def columns(model: type[Base], schema: type[BaseModel]) -> list[ColumnElement[An
 
 
 def visible(model: type[Base]) -> ColumnElement[bool]:
-    """The condition that hides softly deleted rows, where the model has such."""
+    """The condition that excludes soft-deleted rows, if the model has soft deletion."""
     return getattr(model, "is_deleted").is_(False) if hasattr(model, "is_deleted") else true()  # noqa: B009 - optional
 
 
@@ -165,7 +165,7 @@ class Listing:
 
     @staticmethod
     def _without_empty(rows: Sequence[Row]) -> Sequence[Row]:
-        # The outer join answers an empty window with one row of nulls: it tells the parent from nothing.
+        # For an empty window the outer join returns one row of nulls, which shows that the parent exists.
         return rows if rows and rows[0].id is not None else []
 
     def _within_budget(self, rows: Sequence[Row]) -> Sequence[Row]:
@@ -179,7 +179,7 @@ class Listing:
         return self._id.desc() if self._newest_first else self._id.asc()
 
     def _bounded(self, rows: Select[Any]) -> Select[Any]:
-        # PostgreSQL expects a limit that it does not know to be a tenth of the table, and then plans for each call.
+        # PostgreSQL estimates an unknown limit as a tenth of the table, and would then plan again for each call.
         bound = literal_column(str(MAX_BOUNDED), Integer)
         first = rows.order_by(self._order).limit(bound).subquery("first")
         return select(*first.c).order_by(first.c.id.desc() if self._newest_first else first.c.id.asc())

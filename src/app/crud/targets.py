@@ -1,4 +1,4 @@
-"""Which row a write means, and with which values."""
+"""The row that a write selects, and its values."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

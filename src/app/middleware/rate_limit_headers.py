@@ -5,7 +5,7 @@ from starlette.types import Scope
 from app.middleware.response_start import ResponseStart
 
 STATE_KEY = "rate_limit_headers"
-"""Where in the request's state the limiter leaves its header fields, as ASGI wants them."""
+"""The key in the request's state for the limiter's header fields, in ASGI's form."""
 
 
 def add_rate_limit_headers(start: ResponseStart, scope: Scope) -> None:

@@ -6,7 +6,7 @@ Fields = list[tuple[bytes, bytes]]
 
 
 class ResponseStart:
-    """Status and header fields; the names are in lower case, as ASGI asks for."""
+    """Status and header fields; the names are in lower case, as ASGI requires."""
 
     __slots__ = ("fields", "names", "status")
 

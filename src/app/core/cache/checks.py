@@ -1,4 +1,4 @@
-"""What is wrong with a cached endpoint can only be told once it has its route: its method, and who may call it."""
+"""The checks of a cached endpoint that need its route: its method, and the dependencies that name the caller."""
 
 from collections.abc import Iterator, Sequence
 
@@ -17,7 +17,7 @@ def _depends_on_caller(dependant: Dependant) -> bool:
 
 
 def _caller_parameters(dependant: Dependant) -> Iterator[str | None]:
-    """The endpoint's parameters that depend on who calls; None for a dependency without a parameter."""
+    """The endpoint's parameters that depend on the caller; None for a dependency without a parameter."""
     return (each.name for each in dependant.dependencies if _depends_on_caller(each))
 
 

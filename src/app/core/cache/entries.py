@@ -45,7 +45,7 @@ class Entry:
         return cls(body, media_type.encode("latin-1"), f'"{sha256(body).hexdigest()[:32]}"'.encode())
 
     def headers(self, outcome: bytes) -> list[tuple[bytes, bytes]]:
-        """All that describe the response itself, as ASGI wants them."""
+        """The header fields that describe the response itself, in ASGI's form."""
         return [
             (b"content-type", self.media_type),
             (b"content-length", b"%d" % len(self.body)),

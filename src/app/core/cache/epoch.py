@@ -1,15 +1,15 @@
 """The cache's epoch, a number in PostgreSQL: how a write whose invalidation never reached Redis is still respected.
 
-Each entry carries the epoch of its read, and a process serves only entries of the epoch that it knows. It may rely on
-what it knows for `LEASE_SECONDS`, counted from before it asked. A write that cannot use Redis moves the epoch after its
-commit, waits for `LEASE_SECONDS`, and only then is the caller told. The argument:
+Each entry carries the epoch of its read, and a process serves only entries of the epoch that it has read. A value
+is valid for `LEASE_SECONDS`, counted from before its query. A write that cannot use Redis moves the epoch after its
+commit, waits for `LEASE_SECONDS`, and only then the caller gets the response. The argument:
 
-- A lease that shows the old epoch was asked for before the epoch moved. So it ends at most `LEASE_SECONDS` after that,
-  which is before the caller is told. A read that begins later finds the lease expired, asks, and gets the new epoch.
+- A lease of the old epoch was queried before the epoch moved. So it ends at most `LEASE_SECONDS` after that, which is
+  before the caller gets the response. A read that begins later finds the lease expired, and queries the new epoch.
 - This needs no message to arrive anywhere. It holds for processes that never noticed an outage, for those that are cut
-  off from PostgreSQL or stopped in the middle (their lease expires and cannot be renewed), and if the writer dies.
+  off from PostgreSQL or stopped in the middle (their lease expires and cannot be renewed), and if the writer is killed.
 - A process that cannot renew its lease, for whatever reason, serves nothing from the cache. It does not matter whether
-  PostgreSQL is down, unreachable or slow, so nothing has to be told apart.
+  PostgreSQL is down, unreachable or slow.
 - Leases compare readings of one process's monotonic clock. No two clocks are compared.
 
 Its cost: a lease is renewed when a request uses it in its second half, so that hits do not wait, by one query on a
@@ -54,7 +54,7 @@ _MOVE = text("SELECT nextval('cache_epoch')")
 
 
 class EpochLease:
-    """What this process knows of the epoch, and until when. Without a database the epoch never moves."""
+    """This process's value of the epoch, and how long it is valid. Without a database the epoch never moves."""
 
     def __init__(self, database: Database | None) -> None:
         """`database` is for the lease alone: it must not wait for connections that requests hold."""

@@ -1,8 +1,8 @@
-"""Hits before dependencies: from the request's target to the stored bytes, past all that FastAPI would do in between.
+"""Hits before dependencies: from the request's target to the stored bytes, without FastAPI's work in between.
 
 A target is the path and the query string as they came, undecoded. The lane does not work out which key it means: the
 full way, with all its validation, has served the same target before, and the lane remembers the key that it used. So
-the lane has no rules of its own. A target that it does not remember, or that leads to no entry, goes the full way.
+the lane has no rules of its own. A target that it does not remember, or that has no entry, goes the full way.
 
 That is right where the key depends on the target alone and nothing else has to happen. So a route gets a lane only if
 each of its dependencies is marked with `provides_only`, and neither they nor the endpoint declare headers, cookies or
@@ -26,7 +26,7 @@ from app.core.cache.store import ResponseCache
 from app.core.features import read_resources
 
 MAX_TARGETS = 4_096
-"""Of one route in one process, the oldest forgotten first: at most about 2 MB."""
+"""Targets of one route in one process, at most about 2 MB; the oldest are removed first."""
 MAX_TARGET_BYTES = 256
 _LANE = "cache_lane"
 _MARK = "provides_only"

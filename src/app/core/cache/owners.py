@@ -1,7 +1,7 @@
 """Owners: what the cached responses of other endpoints show or are named after, such as a user.
 
 An endpoint that caches names the owners of its entries, `owners=[USER]`. An endpoint that changes one drops what all
-of them have registered, `changes=[USER.named("username")]`, and knows none of their keys.
+of them have registered, `changes=[USER.named("username")]`, and does not depend on their keys.
 """
 
 from collections.abc import Iterator, Mapping

@@ -82,7 +82,7 @@ entry.
 GIVE_UP_FILL = """
 if redis.call('GET', KEYS[1]) == ARGV[1] .. ARGV[2] then redis.call('SET', KEYS[1], '-', 'PX', 100) end
 """
-"""KEYS: lock; ARGV: token, stamp. Those who wait run the endpoint themselves, instead of one after the other."""
+"""KEYS: lock; ARGV: token, stamp. Waiting requests then run the endpoint at once, instead of one after the other."""
 
 INVALIDATE = (
     _COMMON
@@ -111,5 +111,5 @@ return 1
 )
 """KEYS: entries, locks and generations to delete.
 ARGV: token, ms (0 at the end of a write), the number of announcements and their keys, then pairs of a generation and a
-pattern that is appended to it. A generation that grew beyond 4 KiB is deleted: that drops more than was asked for.
+pattern that is appended to it. A generation of more than 4 KiB is deleted, which drops the whole family.
 """

@@ -47,10 +47,10 @@ async def _nothing() -> None:
 
 
 class ResponseCache:
-    """One process's side of the cache; see `app.core.cache` for what it guarantees and why."""
+    """One process's side of the cache; see `app.core.cache` for its guarantees."""
 
     def __init__(self, redis: RedisConnection, lease: EpochLease, statement_timeout: float) -> None:
-        """`statement_timeout` is the database's, in seconds: it bounds how late a dead process's change may come."""
+        """`statement_timeout` (the database's, in seconds) bounds how late a killed process's change is committed."""
         self._redis = redis
         self._lease = lease
         self._next_warning = 0.0
@@ -70,7 +70,7 @@ class ResponseCache:
             return None
 
     async def find(self, key: EntryKey) -> Entry | Fill | None:
-        """The entry, or the right to fill it; None if the endpoint shall just run.
+        """The entry, or the right to fill it; None if the endpoint should run without the cache.
 
         Waits while another request fills the entry, but never for longer than `FILL_SECONDS`.
         """
@@ -101,7 +101,7 @@ class ResponseCache:
         return None
 
     async def store(self, fill: Fill, entry: Entry, expiration: int) -> None:
-        """Without effect if a write came between."""
+        """Has no effect if a write came in between."""
         if len(entry.body) > MAX_STORED_BYTES:
             await self.give_up(fill)
             return

@@ -1,4 +1,4 @@
-"""Writes: announced before they begin, and what they change dropped from the cache before the caller is told."""
+"""Writes: announced before they begin, and dropped from the cache before the caller gets the response."""
 
 import asyncio
 import logging
@@ -57,7 +57,7 @@ class _Write:
         self.is_announced = False
 
     async def begin(self) -> None:
-        """Raises the database's error if neither Redis nor the database can be told."""
+        """Raises the database's error if neither Redis nor the database is available."""
         self.is_announced = await self._announce()
         if not self.is_announced:
             await self._lease.move()
@@ -86,7 +86,7 @@ class _Write:
         self._arm()
 
     async def _announce(self) -> bool:
-        # An announcement binds its epoch only: one that Redis carries out after its reply was lost holds up nobody.
+        # An announcement binds its epoch only: one that Redis executes after its reply was lost delays no request.
         epoch = await self._lease.epoch()
         keys = [writes_key(epoch, scope) for scope in self._scopes]
         self._announcements += [key for key in keys if key not in self._announcements]
@@ -109,7 +109,7 @@ class _Write:
 
 
 class Writes:
-    """The writes of this process; see `app.core.cache` for what they guarantee."""
+    """The writes of this process; see `app.core.cache` for their guarantees."""
 
     def __init__(self, redis: RedisConnection, lease: EpochLease, statement_timeout: float) -> None:
         self._invalidate = redis.script(scripts.INVALIDATE)

@@ -1,4 +1,4 @@
-"""`@cache`, the one decorator for cached and for invalidating endpoints; `app.core.cache` says what it guarantees."""
+"""`@cache`, the one decorator for cached and for invalidating endpoints; `app.core.cache` describes its guarantees."""
 
 import inspect
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
