@@ -51,7 +51,7 @@ async def test_what_is_left_out_is_not_opened(settings: Settings, rows: Rows) ->
 
 
 async def test_a_switched_off_feature_returns_501(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
-    """501, and a log line that says how to switch it on."""
+    """501, and a log line with the settings class that switches it on."""
     lean = OnlyTheDatabase.model_validate(settings.model_dump(exclude_unset=True))
     app = create_application(router=router, settings=lean)
     async with running(app) as client:

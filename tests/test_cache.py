@@ -1,4 +1,4 @@
-"""The cache of answers in one process: what it serves, what it drops, and what it refuses."""
+"""The response cache in one process: what it serves, drops and refuses."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ from tests.support.statements import recorded_statements
 
 @dataclass
 class Calls:
-    """How often the endpoint behind the cache ran, and what it answers."""
+    """How often the endpoint behind the cache ran, and what it returns."""
 
     count: int = 0
     value: str = "first"
@@ -82,7 +82,7 @@ async def sample(calls: Calls, settings: Settings, rows: Rows) -> AsyncIterator[
 async def test_the_second_read_is_a_hit_with_the_same_bytes(
     sample: httpx.AsyncClient, calls: Calls, redis: Redis
 ) -> None:
-    """At the README's key, with headers that dependencies set, and within the time that was asked for."""
+    """At the README's key, with headers that dependencies set, and for the given time."""
     first, second = await sample.get("/sample/7"), await sample.get("/sample/7")
     assert [first.headers["X-Cache"], second.headers["X-Cache"], calls.count] == ["miss", "hit", 1]
     assert first.content == second.content == b'{"data":"first"}'
@@ -155,7 +155,7 @@ async def test_a_hit_needs_no_database(client: httpx.AsyncClient, rows: Rows) ->
 
 
 class TestOwnWrites:
-    """Who wrote reads what they wrote, whatever was cached before."""
+    """A client reads its own write, whatever was cached before."""
 
     async def _warm(self, client: httpx.AsyncClient, *paths: str) -> None:
         for path in paths:
@@ -228,7 +228,7 @@ class TestOwnWrites:
 
 
 class TestWrongUse:
-    """Each mistake is told before the first request, with the endpoint's name and what to do."""
+    """Each mistake is reported before the first request, with the endpoint's name and how to fix it."""
 
     def test_an_unknown_placeholder(self) -> None:
         with pytest.raises(InvalidRequestError, match=r"endpoint: \{other\}.*Add the parameter"):

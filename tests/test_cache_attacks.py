@@ -36,7 +36,7 @@ def small_app(services: Services, **changes: object) -> FastAPI:
 
 @asynccontextmanager
 async def locked(rows: Rows, table: str) -> AsyncIterator[None]:
-    """Nobody can read the table."""
+    """No caller can read the table."""
     async with rows.database.engine.begin() as connection:
         await connection.execute(text(f'LOCK TABLE "{table}" IN ACCESS EXCLUSIVE MODE'))
         yield
@@ -95,7 +95,7 @@ class TestFullPool:
                 assert time.monotonic() - began < 40 * 0.04 + 1
 
     async def test_a_full_pool_keeps_no_old_epoch_in_force(self, services: Services, rows: Rows) -> None:
-        """The writer cannot reach Redis; the reader cannot ask the database through its pool, and shows nothing old."""
+        """The writer cannot reach Redis; the reader's pool is full, and it serves nothing old."""
         account = await rows.user()
         path = f"{API}/user/{account.username}"
         async with (
@@ -245,7 +245,7 @@ class TestFloods:
     async def test_missing_rows_leave_nothing_that_lasts(
         self, client: httpx.AsyncClient, rows: Rows, redis: Redis
     ) -> None:
-        """Names and ids that do not exist cost Redis what it forgets within two seconds."""
+        """What Redis stores for names and ids that do not exist expires within two seconds."""
         for number in range(50):
             assert (await client.get(f"{API}/user/nobody{number}")).status_code == 404
             assert (await client.get(f"{API}/nobody{number}/posts")).status_code == 404

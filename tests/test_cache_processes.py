@@ -1,4 +1,4 @@
-"""The cache between processes, as users run it: races, and a Redis that is killed, frozen or cut off."""
+"""The cache of several processes: races, and a Redis that is killed, frozen or disconnected."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ SLACK_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Two processes on the same servers, and a third whose Redis is at an address that nobody listens to."""
+    """Two processes on the same servers, and a third whose Redis address is unreachable."""
 
     services: Services
     addresses: tuple[str, str]
@@ -83,7 +83,7 @@ async def wait_for_hits(http: httpx.AsyncClient, address: str, author: Account) 
 
 
 async def test_no_read_after_a_write_is_stale(stage: Stage, http: httpx.AsyncClient, author: Account) -> None:
-    """Readers on both processes race one writer: who begins after an answered write never sees less than it."""
+    """Two reading processes and one writer: a read that begins after a write's response never returns older data."""
     path = f"{author.username}/post"
     values = {"title": "0000", "text": "text"}
     created = await http.post(f"{stage.addresses[0]}/{path}", json=values, headers=author.headers)
@@ -118,7 +118,7 @@ async def test_no_read_after_a_write_is_stale(stage: Stage, http: httpx.AsyncCli
 async def test_a_rename_during_another_write_leaves_no_entry_of_another_user(
     stage: Stage, http: httpx.AsyncClient
 ) -> None:
-    """Each response of both processes is what the database says once all writes are answered, under every name.
+    """Each response of both processes is the database's state after all writes, under every name.
 
     While readers fill the cache under both names, the user is renamed twice at once, changed and given a post.
     """
@@ -174,7 +174,7 @@ async def test_simultaneous_misses_on_two_processes_run_once(
 async def test_a_write_that_cannot_reach_redis_is_respected_by_all(
     stage: Stage, http: httpx.AsyncClient, author: Account
 ) -> None:
-    """Only the writer is cut off; the others, who never notice, serve nothing older once it has answered."""
+    """Only the writer is disconnected from Redis; the others serve nothing older after its response."""
     for number in range(10):
         for address in stage.addresses:
             await wait_for_hits(http, address, author)
@@ -204,7 +204,7 @@ async def test_an_outage(stage: Stage, http: httpx.AsyncClient, author: Account,
         await rename(http, one, author, f"During {outage}")
     finally:
         valkey.start() if outage == "killed" else valkey.resume()
-    # The second process asked nothing during the outage, and so noticed nothing.
+    # The second process used nothing during the outage, and so did not notice it.
     assert await name_at(http, two, author) == f"During {outage}"
     assert await wait_for_hits(http, one, author) <= RETURN_SECONDS + SLACK_SECONDS
     assert await wait_for_hits(http, two, author) <= RETURN_SECONDS + SLACK_SECONDS

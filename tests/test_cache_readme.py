@@ -1,4 +1,4 @@
-"""The README's caching chapters run as they stand there."""
+"""Runs the code of the README's caching chapters."""
 
 from contextlib import asynccontextmanager
 from types import ModuleType

@@ -31,7 +31,7 @@ STATEMENT_TIMEOUT = DEFAULT_STATEMENT_TIMEOUT
 
 
 class FixedLease(EpochLease):
-    """A lease whose epoch the test says, and which counts its moves."""
+    """A lease whose epoch the test sets, and which counts its moves."""
 
     def __init__(self, epoch: bytes | None = b"1") -> None:
         super().__init__(None)
@@ -131,7 +131,7 @@ def _as_regex(glob: str) -> re.Pattern[str]:
 class TestDrops:
     @pytest.mark.parametrize("seed", range(4))
     async def test_a_drop_deletes_only_matching_entries(self, stage: Stage, seed: int) -> None:
-        """Fills and drops in any order, compared with a model that knows only globs."""
+        """Fills and drops in any order, compared with a model that uses only globs."""
         chance = random.Random(seed)
         middles = ("1", "2", "a:1")
         keys = [f"{family}:{middle}{end}" for family in ("a", "b", "ab") for middle in middles for end in ("", "x")]
@@ -258,7 +258,7 @@ class TestWrites:
         assert announcement_seconds(statement_timeout) > longest + RENEW_SECONDS
 
     async def test_a_write_without_an_epoch_binds_every_epoch(self, stage: Stage) -> None:
-        """It cannot learn the epoch; the others, who know it, wait for its end all the same."""
+        """It cannot read the epoch; processes that can wait for its end nevertheless."""
         lease = FixedLease(None)
         cache = ResponseCache(stage.redis, lease, STATEMENT_TIMEOUT)
         async with cache.write(targets("data:*")):

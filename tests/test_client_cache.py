@@ -1,4 +1,4 @@
-"""What clients are told to keep, and conditional requests."""
+"""The headers for client caches, and conditional requests."""
 
 from collections.abc import AsyncIterator
 
@@ -80,7 +80,7 @@ async def test_a_stream_is_passed_on(plain: httpx.AsyncClient) -> None:
 
 @pytest.mark.parametrize("condition", ["{}", "W/{}", '"other", {}', "*"])
 async def test_what_the_client_has_is_not_sent_again(client: httpx.AsyncClient, rows: Rows, condition: str) -> None:
-    """Whether the answer comes from the cache or not."""
+    """Both for a cached and for a new response."""
     path = f"{API}/user/{(await rows.user()).username}"
     etag = (await client.get(path)).headers["ETag"]
     response = await client.get(path, headers={"If-None-Match": condition.format(etag)})

@@ -21,7 +21,7 @@ def test_the_image_contains_only_what_runs_in_it() -> None:
 
 
 def test_docker_gets_only_what_is_listed() -> None:
-    """The first pattern ignores everything, so that a new folder cannot slip in."""
+    """The first pattern ignores everything, so that a new folder is not included by accident."""
     patterns = [line for line in read(".dockerignore").splitlines() if line and not line.startswith("#")]
     assert patterns[0] == "*"
     assert {line[1:] for line in patterns if line.startswith("!")} == SHIPPED | {"pyproject.toml", "poetry.lock"}

@@ -90,7 +90,7 @@ async def measure_once(app: FastAPI, request: AsgiRequest, proxies: Proxies) -> 
 
 
 async def measure(app: FastAPI, name: str, request: AsgiRequest, proxies: Proxies) -> Costs:
-    """The least of many: what the process does beside the request is in some of the others."""
+    """The minimum of many, because other work of the process is part of some."""
     for _ in range(5):
         await request.send_to(app)
     measured = [await measure_once(app, request, proxies) for _ in range(REPETITIONS)]

@@ -17,7 +17,7 @@ from tests.helper import Rows
 
 
 async def test_soft_deleted_rows_are_invisible_to_every_method(rows: Rows) -> None:
-    """Nobody says `is_deleted=False`; a copy without the policy sees them."""
+    """No call passes `is_deleted=False`; a copy without the policy returns the rows."""
     author = await rows.user()
     kept, deleted = await rows.post(author), await rows.post(author)
     await crud_posts.soft_delete(rows.database, id=deleted.id)

@@ -1,4 +1,4 @@
-"""The documentation pages: who sees them where, and that they load nothing from elsewhere."""
+"""The documentation pages: who may read them in which environment, and that they load nothing from other hosts."""
 
 import base64
 import re

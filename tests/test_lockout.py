@@ -1,4 +1,4 @@
-"""The lock against guessing where the rest of the world is difficult: Redis away, several processes, time."""
+"""The login lockout with an unavailable Redis, with several processes, and over time."""
 
 import asyncio
 import time
@@ -126,7 +126,7 @@ async def test_a_burst_at_several_processes_gets_as_many_guesses_as_allowed(serv
 
 
 async def test_a_refresh_at_one_process_does_not_survive_a_logout_at_the_other(servers: list[str], rows: Rows) -> None:
-    """Whatever was issued while the logout ran is dead afterwards, the new cookie included."""
+    """Every token issued during the logout is revoked afterwards, including the new cookie's."""
     issued = 0
     async with httpx.AsyncClient(timeout=30) as client:
         for _ in range(15):

@@ -81,7 +81,7 @@ OPERATIONS = sorted(
 def test_generated_requests_get_documented_responses(
     document: schemathesis.BaseSchema, path: str, method: str, mode: GenerationMode, fuzzing_token: str
 ) -> None:
-    """Valid and invalid requests of a superuser: no 500, no undocumented status, no answer of another shape."""
+    """Valid and invalid requests of a superuser: no 500, no undocumented status, no response of another shape."""
 
     operation = document[path][method]
 

@@ -1,4 +1,4 @@
-"""The database or Redis away: a quick, clear answer, and recovery without a restart."""
+"""The database or Redis is unavailable: a quick, clear response, and recovery without a restart."""
 
 import asyncio
 import time
@@ -126,4 +126,4 @@ async def test_a_frozen_redis_costs_bounded_time(stage: Stage) -> None:
     finally:
         await asyncio.to_thread(valkey.resume)
     assert statuses(answers) == WELL | {"optional token": 503, "ready": 503}
-    assert waited < 10, "a bound, not a speed: without time-outs this would wait for ever"
+    assert waited < 10, "a bound, not a speed: without timeouts this would wait without end"

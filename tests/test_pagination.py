@@ -24,7 +24,7 @@ class ListOfRows:
 
 @pytest.fixture(params=["users", "posts", "tiers", "rate limits"])
 async def listed(request: pytest.FixtureRequest, rows: Rows) -> ListOfRows:
-    """Each of the lists with `AMOUNT` rows, and rows of others beside them."""
+    """Each of the lists with `AMOUNT` rows, and rows that belong to others."""
     kind: str = request.param
     if kind == "users":
         result = ListOfRows("/users", rows.user, False)
@@ -165,7 +165,7 @@ async def test_an_empty_list_has_no_next_cursor(client: httpx.AsyncClient, rows:
 
 
 async def test_deleting_while_walking(client: httpx.AsyncClient, rows: Rows) -> None:
-    """The row that a cursor points at may be gone; the walk goes on behind it."""
+    """The row of a cursor may be deleted; the next page continues after it."""
     accounts: list[Account] = [await rows.user() for _ in range(4)]
     first = (await client.get(f"{API}/users", params={"limit": 2})).json()
     await asyncio.gather(
@@ -177,7 +177,7 @@ async def test_deleting_while_walking(client: httpx.AsyncClient, rows: Rows) -> 
 
 
 async def test_windows_of_long_posts_are_bounded_in_bytes(client: httpx.AsyncClient, rows: Rows) -> None:
-    """A cursor reaches every post; a page by number says that there are more, and smaller pages reach them."""
+    """A cursor reaches every post; a page by number has `has_more`, and smaller pages reach the rest."""
     author = await rows.user("author")
     created = [(await rows.post(author, text="é" * 63_206)).id for _ in range(20)]
     url = f"{API}/author/posts"

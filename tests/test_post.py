@@ -1,4 +1,4 @@
-"""Posts: who wrote them decides who may touch them."""
+"""Posts: only the author may change them."""
 
 from typing import Any
 

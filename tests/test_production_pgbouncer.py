@@ -45,7 +45,7 @@ max_client_conn = 200
 """
 
 
-def answers(port: int) -> bool:
+def accepts_connections(port: int) -> bool:
     with socket.socket() as client:
         return client.connect_ex(("127.0.0.1", port)) == 0
 
@@ -66,7 +66,7 @@ def bouncer(services: Services) -> Iterator[int]:
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen([str(PROGRAM), str(configuration)], stderr=log, **as_user(account))
         try:
-            assert wait_until(lambda: answers(port), 10), (folder / "log").read_text()
+            assert wait_until(lambda: accepts_connections(port), 10), (folder / "log").read_text()
             yield port
         finally:
             process.terminate()

@@ -90,7 +90,7 @@ async def test_waiting_ends_with_a_reason(
 
 
 async def test_a_wrong_password_is_not_waited_for(services: Services) -> None:
-    """What does not mend itself is said at once."""
+    """A permanent error is reported at once."""
     script = await start(TIER, services.environment(POSTGRES_PASSWORD="wrong"))
     output, _ = await asyncio.wait_for(script.communicate(), 15)
     assert script.returncode == 1

@@ -1,4 +1,4 @@
-"""Whatever happens to the same rows at the same moment, every answer is one of the contract's."""
+"""Concurrent requests for the same rows get only documented responses."""
 
 import asyncio
 import random

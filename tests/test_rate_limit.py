@@ -1,4 +1,4 @@
-"""What a limited route answers: whose requests count together, by which rule, and what the client is told."""
+"""Limited routes: which requests count together, by which rule, and the response headers."""
 
 import asyncio
 import logging
@@ -78,7 +78,7 @@ async def post(client: httpx.AsyncClient, account: Account | None = None, path: 
     return await client.post(path, params={"message": "x"}, headers=account.headers if account else {})
 
 
-def told(answer: httpx.Response) -> tuple[str | None, ...]:
+def limit_headers(answer: httpx.Response) -> tuple[str | None, ...]:
     return tuple(answer.headers.get(name) for name in HEADERS)
 
 
@@ -99,11 +99,13 @@ async def test_every_response_has_the_rate_limit_headers(client: httpx.AsyncClie
 
     assert [answer.status_code for answer in answers] == [201, 201, 201, 429]
     assert answers[-1].json() == {"detail": "Rate limit exceeded."}
-    assert [told(answer)[:3] for answer in answers[:DEFAULT]] == [("3", left, "60") for left in ("2", "1", "0")]
-    limit, remaining, reset, retry = told(answers[-1])
+    assert [limit_headers(answer)[:3] for answer in answers[:DEFAULT]] == [
+        ("3", left, "60") for left in ("2", "1", "0")
+    ]
+    limit, remaining, reset, retry = limit_headers(answers[-1])
     assert (limit, remaining) == ("3", "0")
     assert 0 < int(retry or 0) <= int(reset or 0) <= 60
-    assert told(answers[0])[3] is None
+    assert limit_headers(answers[0])[3] is None
 
 
 async def test_a_client_that_waits_for_retry_after_is_admitted(client: httpx.AsyncClient, rows: Rows) -> None:
@@ -127,7 +129,7 @@ async def test_the_headers_are_on_errors_and_custom_responses(
     answer = await client.get(f"{API}/things/{path}")
 
     assert answer.status_code == status
-    assert told(answer)[:2] == ("3", "2")
+    assert limit_headers(answer)[:2] == ("3", "2")
 
 
 async def test_each_address_and_each_user_has_its_own_window(limited_application: FastAPI, rows: Rows) -> None:
@@ -135,9 +137,9 @@ async def test_each_address_and_each_user_has_its_own_window(limited_application
     hosts = ["192.0.2.1", "192.0.2.2", "2001:db8:0:1::1", "2001:db8:0:2::1"]
     for host in hosts:
         async with caller(limited_application, host) as client:
-            assert told(await post(client))[1] == "2"
+            assert limit_headers(await post(client))[1] == "2"
     async with caller(limited_application, hosts[0]) as client:
-        assert [told(await post(client, account))[1] for account in accounts] == ["2", "2", "1"]
+        assert [limit_headers(await post(client, account))[1] for account in accounts] == ["2", "2", "1"]
 
 
 async def test_addresses_of_one_ipv6_network_count_together(limited_application: FastAPI, rows: Rows) -> None:
@@ -145,7 +147,7 @@ async def test_addresses_of_one_ipv6_network_count_together(limited_application:
     left = []
     for host in ("2001:db8::1", "2001:db8::ffff:2", "2001:db8:0:0:abcd::"):
         async with caller(limited_application, host) as client:
-            left.append(told(await post(client))[1])
+            left.append(limit_headers(await post(client))[1])
     assert left == ["2", "1", "0"]
 
 
@@ -155,7 +157,7 @@ async def test_a_template_counts_all_its_paths_together_and_a_literal_rule_count
     account, tier = await member(rows)
 
     async def ask(name: str) -> tuple[str | None, ...]:
-        return told(await client.get(f"{API}/things/{name}", headers=account.headers))[:2]
+        return limit_headers(await client.get(f"{API}/things/{name}", headers=account.headers))[:2]
 
     assert [await ask("a"), await ask("b")] == [("3", "2"), ("3", "1")]
     await rows.rate_limit(tier, "api_v1_things_{name}", 10)
@@ -169,7 +171,7 @@ async def test_a_user_without_a_rule_has_the_default_and_one_log_line(
 ) -> None:
     account = await rows.user()
     with caplog.at_level(logging.WARNING, "app.api.rate_limiting"):
-        assert [told(await post(client, account))[0] for _ in range(5)] == ["3"] * 5
+        assert [limit_headers(await post(client, account))[0] for _ in range(5)] == ["3"] * 5
         await post(client)
     assert caplog.messages == [f"user {account.user.id} has no rate limit for api_v1_tasks_task: the default is used"]
 
@@ -182,28 +184,28 @@ async def test_changes_through_the_api_count_from_the_next_request_on(client: ht
     async def change(method: str, path: str, json: object = None) -> None:
         (await client.request(method, f"{API}{path}", headers=root.headers, json=json)).raise_for_status()
 
-    async def stand() -> tuple[str | None, ...]:
-        return told(await post(client, account))[:2]
+    async def limit_and_remaining() -> tuple[str | None, ...]:
+        return limit_headers(await post(client, account))[:2]
 
-    assert await stand() == ("3", "2")
+    assert await limit_and_remaining() == ("3", "2")
     await change("POST", "/tier/free/rate_limit", {"path": "api/v1/tasks/task", "limit": 10, "period": 60})
-    assert await stand() == ("3", "1")
+    assert await limit_and_remaining() == ("3", "1")
     await change("PATCH", f"/user/{account.username}/tier", {"tier_id": free.id})
-    assert await stand() == ("10", "7")
+    assert await limit_and_remaining() == ("10", "7")
     await change("PATCH", "/tier/free/rate_limit/1", {"limit": 4})
-    assert await stand() == ("4", "0")
+    assert await limit_and_remaining() == ("4", "0")
     await change("PATCH", "/tier/free/rate_limit/1", {"limit": 6})
-    assert await stand() == ("6", "1")
+    assert await limit_and_remaining() == ("6", "1")
     await change("POST", "/tier/pro/rate_limit", {"path": "api_v1_tasks_task", "limit": 100, "period": 3600})
     await change("PATCH", f"/user/{account.username}/tier", {"tier_id": pro.id})
-    assert await stand() == ("100", "94")
+    assert await limit_and_remaining() == ("100", "94")
     await change("DELETE", "/tier/pro/rate_limit/2")
     assert (await post(client, account)).status_code == 429, "six admissions, and the default is three"
     await change("PATCH", f"/user/{account.username}/tier", {"tier_id": free.id})
     await change("PATCH", "/tier/free/rate_limit/1", {"limit": 50})
-    assert await stand() == ("50", "43")
+    assert await limit_and_remaining() == ("50", "43")
     await change("DELETE", "/tier/free")
-    assert told(await post(client, account))[:2] == ("3", "0")
+    assert limit_headers(await post(client, account))[:2] == ("3", "0")
 
 
 async def test_a_longer_period_counts_admissions_that_a_shorter_one_no_longer_counted(
@@ -260,7 +262,7 @@ async def test_a_limited_request_costs_no_statement_of_its_own_and_one_script_ca
             await ask({})
         assert statements == []
         for _ in range(5):
-            assert told(await ask(account.headers))[0] == "100"
+            assert limit_headers(await ask(account.headers))[0] == "100"
     assert len(statements) == 5, "the token's check, which brings the rule"
     scripts = await redis.info("commandstats")
     assert scripts["cmdstat_evalsha"]["calls"] == 10
@@ -272,7 +274,7 @@ async def test_where_the_user_is_looked_up_first_its_rule_counts_all_the_same(
 ) -> None:
     account, tier = await member(rows)
     await rows.rate_limit(tier, "api_v1_things_late", 7)
-    assert told(await post(client, account, f"{API}/things/late"))[:2] == ("7", "6")
+    assert limit_headers(await post(client, account, f"{API}/things/late"))[:2] == ("7", "6")
 
 
 async def test_the_limit_applies_to_an_overridden_user(
@@ -287,7 +289,7 @@ async def test_the_limit_applies_to_an_overridden_user(
 
     limited_application.dependency_overrides[get_optional_user] = somebody
     try:
-        assert told(await post(client))[:2] == ("9", "8")
+        assert limit_headers(await post(client))[:2] == ("9", "8")
     finally:
         limited_application.dependency_overrides.clear()
 
@@ -296,7 +298,7 @@ async def test_a_script_that_redis_has_lost_is_sent_again(client: httpx.AsyncCli
     """As after a restart of Redis."""
     await post(client)
     await redis.script_flush()
-    assert told(await post(client))[:2] == ("3", "1")
+    assert limit_headers(await post(client))[:2] == ("3", "1")
 
 
 async def test_settings_without_the_class_switch_the_limit_off(services: Services, rows: Rows) -> None:
@@ -308,4 +310,4 @@ async def test_settings_without_the_class_switch_the_limit_off(services: Service
     async with app.router.lifespan_context(app), caller(app) as client:
         answers = [await client.get(f"{API}/things/a") for _ in range(3)]
     assert [answer.status_code for answer in answers] == [200] * 3
-    assert told(answers[0]) == (None,) * 4
+    assert limit_headers(answers[0]) == (None,) * 4

@@ -1,4 +1,4 @@
-"""One limit for all processes, whoever hammers, and rules that change in all of them at once."""
+"""One limit for all processes, under any load, and rules that change in all of them at once."""
 
 import asyncio
 import time
@@ -57,7 +57,7 @@ async def test_no_window_of_any_begin_admits_more_than_the_limit(servers: list[s
 
 
 async def test_a_caller_under_the_limit_is_never_refused(servers: list[str], rows: Rows) -> None:
-    """While somebody else is refused all the time."""
+    """While another caller is refused all the time."""
     account, noisy = await rows.user(), await rows.user()
     noise = [asyncio.create_task(hammer(server, PERIOD, dict(noisy.headers), Counter())) for server in servers]
     async with httpx.AsyncClient(headers=account.headers, params={"message": "x"}, timeout=30) as client:

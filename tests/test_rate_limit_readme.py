@@ -1,4 +1,4 @@
-"""The README's chapter on limits is true: what it shows is run here as it stands."""
+"""Runs the code of the README's chapter on rate limits."""
 
 import json
 import re
@@ -36,7 +36,7 @@ async def test_the_limited_route(services: Services, rows: Rows) -> None:
 
 
 async def test_the_tiers_and_rules(server: str, rows: Rows, tmp_path: Path) -> None:
-    """The answers are those that stand in the chapter."""
+    """The responses are those that the chapter shows."""
     root = await rows.superuser()
     first = blocks("4.5 First steps", "sh")
     register = next(line for line in first[1].splitlines() if line.startswith("curl") and "/user" in line)

@@ -27,7 +27,7 @@ def redis(services: Services) -> Iterator[Redis]:
 
 @dataclass
 class Bucket:
-    """One bucket of the real script at the times that the test says."""
+    """One bucket of the real script at the times that the test sets."""
 
     redis: Redis
     with_history: bool = True
@@ -85,7 +85,7 @@ def test_the_script_is_the_model_whatever_the_rule_becomes(
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(limit=st.integers(1, 12), clock=st.lists(steps, max_size=60))
 def test_with_one_rule_no_history_is_needed(redis: Redis, limit: int, clock: list[int]) -> None:
-    """The entries that the rule itself asks for are enough to be exact."""
+    """The entries that the rule itself needs are enough to be exact."""
     bucket, model, now = Bucket(redis, with_history=False), Model(), START
     for step in clock:
         now += step
@@ -132,7 +132,7 @@ def test_a_bucket_has_a_largest_size(redis: Redis, limit: int, period: int, entr
 
 
 def test_old_admissions_are_dropped(redis: Redis) -> None:
-    """A caller who comes rarely has a small bucket, although no call drops many entries."""
+    """A caller with few requests has a small bucket, although no call drops many entries."""
     bucket = Bucket(redis)
     for number in range(100):
         bucket.admit(START + number * HISTORY_SECONDS * SECOND // 10, 5, 1)

@@ -1,4 +1,4 @@
-"""The README is true: what it shows is run here as it stands."""
+"""Runs the commands and the code that the README shows."""
 
 import ast
 import asyncio
@@ -65,7 +65,7 @@ async def worker(services: Services) -> AsyncIterator[None]:
 
 
 async def test_the_first_steps(server: str, worker: None, services: Services, rows: Rows, tmp_path: Path) -> None:
-    """Register, log in, write, list, delete, tier, rule, task, renew, log out: each line answers what it should."""
+    """Register, log in, write, list, delete, tier, rule, task, renew, log out: each line returns what it should."""
     root = await rows.superuser()
     script = "\necho\n".join(blocks("4.5 First steps", "sh"))
     here = script.replace("http://127.0.0.1:8000/api/v1", f"{server}{API}")

@@ -1,4 +1,4 @@
-"""A Redis that is full, or read-only: what is counted already counts on, and readiness says what is wrong."""
+"""A Redis that is full, or read-only: existing counts remain in force, and `/ready` names the problem."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator

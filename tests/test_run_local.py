@@ -140,7 +140,7 @@ class Checkout:
         health.write_text(health.read_text().replace(code, f"    breakpoint()\n{code}"))
 
     def variables(self) -> dict[str, str]:
-        """What `.local/servers.env` says."""
+        """The contents of `.local/servers.env`."""
         return read_env_file(self.local / "servers.env")
 
     def write_variables(self, **values: object) -> None:
@@ -169,7 +169,7 @@ class Checkout:
         return [leader["pid"] for leader in notes["leaders"]]
 
     def is_quiet(self) -> bool:
-        """Whether no port is in use and no note says that a run is active."""
+        """Whether no port is in use and no file shows that a run is active."""
         ports = {int(value) for name, value in self.variables().items() if name.endswith("_PORT")}
         return all(map(is_free, {self.port, *ports})) and not (self.local / "run.json").exists()
 

@@ -1,4 +1,4 @@
-"""What stands around every answer: headers, request ids, origins, hosts, and nothing secret in the log."""
+"""The middleware's part of every response: headers, request ids, origins and hosts; and no secret in the log."""
 
 import logging
 from collections.abc import AsyncIterator

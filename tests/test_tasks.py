@@ -1,4 +1,4 @@
-"""The endpoints of background tasks: who may see what, in which state, and that no task makes them fail."""
+"""The endpoints of background tasks: who may read them, every state, and that no task makes them fail."""
 
 import asyncio
 from collections.abc import Mapping

@@ -83,7 +83,7 @@ async def test_a_token_in_the_url_is_ignored(client: httpx.AsyncClient, rows: Ro
 
 
 def test_sessions_and_tokens_are_named_at_random(settings: Settings) -> None:
-    """Also where nothing but chance tells them apart: one user, one password, one second."""
+    """Also if only random bits differ: one user, one password, one second."""
     user, hashed_password = uuid4(), hashed(PASSWORD)
     families = [new_family(hashed_password) for _ in range(100)]
     tokens = [create_token(user, TokenType.ACCESS, families[0], settings) for _ in range(100)]
@@ -118,7 +118,7 @@ async def test_a_logout_with_an_older_sessions_cookie_ends_both(client: httpx.As
 
 
 async def test_a_user_removed_from_the_database_renews_nothing(client: httpx.AsyncClient, rows: Rows) -> None:
-    """Not even if somebody registers under the same name at once."""
+    """Not even if another user registers under the same name at once."""
     root, account = await rows.superuser(), await rows.user("userson")
     await client.delete(f"{API}/db_user/userson", headers=root.headers)
     await rows.user("userson")

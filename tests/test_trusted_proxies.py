@@ -1,4 +1,4 @@
-"""Whose address counts: the client's behind known proxies, which nobody can forge."""
+"""The client's address behind trusted proxies, which clients cannot forge."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack

@@ -1,4 +1,4 @@
-"""Real worker processes that are killed, stopped and cut off from Redis while they work."""
+"""Real worker processes that are killed, stopped and disconnected from Redis while they work."""
 
 import asyncio
 import random
@@ -37,7 +37,7 @@ def log(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def start_worker(services: Services, log: Path) -> Iterator[StartWorker]:
-    """Starts `arq` as people do, from the root; what still runs at the end of the test is killed."""
+    """Starts `arq` as the README shows, from the root; what still runs at the end of the test is killed."""
     workers: list[subprocess.Popen[bytes]] = []
 
     def start(worker_settings: str = WORKER, **environment: str) -> "subprocess.Popen[bytes]":
@@ -70,7 +70,7 @@ def text(log: Path) -> str:
     return log.read_text() if log.exists() else ""
 
 
-async def says(log: Path, line: str) -> bool:
+async def logged(log: Path, line: str) -> bool:
     return line in text(log)
 
 
@@ -144,7 +144,7 @@ async def test_sigterm_finishes_what_is_short_and_hands_back_what_is_not(
 async def test_a_worker_survives_redis_outages(
     services: Services, settings: Settings, start_worker: StartWorker, log: Path, tmp_path: Path
 ) -> None:
-    """Killed, restarted and frozen: the same process goes on, every task ends, and the log has a line for each turn."""
+    """Killed, restarted and frozen: the same process continues, every task ends, and each change is logged once."""
     with ValkeyServer(tmp_path / "valkey", options=VALKEY_DURABLE) as valkey:
         where = {"HOST": valkey.host, "PORT": str(valkey.port), "PASSWORD": ""}
         environment = {f"REDIS_{part}_{name}": value for part in ("QUEUE", "CACHE") for name, value in where.items()}
@@ -184,7 +184,7 @@ async def test_a_worker_starts_and_stops_while_redis_is_unavailable(
         environment = {"REDIS_QUEUE_PORT": str(valkey.port), "REDIS_QUEUE_PASSWORD": "", "TASK_TIMEOUT_SECONDS": "30"}
         valkey.stop()
         idle = start_worker(**environment)
-        await eventually(lambda: says(log, "the queue is unavailable"))
+        await eventually(lambda: logged(log, "the queue is unavailable"))
         idle.send_signal(signal.SIGTERM)
         await asyncio.to_thread(idle.wait, 8)
         valkey.start()

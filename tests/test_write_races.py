@@ -65,7 +65,7 @@ async def test_a_rename_during_post_creation_leaves_no_stale_entry_under_either_
     client: httpx.AsyncClient, rows: Rows
 ) -> None:
     """Posts written, changed and read under the old name while it changes: afterwards the new name shows what is
-    stored, and the old name nothing, also when somebody else registers it."""
+    stored, and the old name nothing, also when another user registers it."""
     shuffled = Shuffled(1)
     for number in range(ROUNDS):
         old, new = f"old{number}", f"new{number}"
@@ -147,7 +147,7 @@ class TestTheTokensName:
 
 
 async def test_a_deletion_during_a_rename_reports_the_actual_result(client: httpx.AsyncClient, rows: Rows) -> None:
-    """`DELETE /db_user/x` while x is renamed: 200 exactly where the user is gone, 404 where it lives on."""
+    """`DELETE /db_user/x` while x is renamed: 200 if and only if the user is deleted, otherwise 404."""
     shuffled, root = Shuffled(2), await rows.superuser()
     seen = set()
     for number in range(ROUNDS * 2):

@@ -56,7 +56,7 @@ class Project:
         return self.run("docker", "compose", *arguments, check=check)
 
     def wait_for(self, url: str, seconds: float = 120) -> None:
-        """Returns when the address answers with a success."""
+        """Returns when the address responds with a success."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             try:
@@ -82,7 +82,7 @@ def copy_project(folder: Path) -> None:
 
 
 def fit_to_nginx(configuration: Path, image: str) -> None:
-    """NGINX before 1.27.3 finds the servers when it (re)starts, and refuses the word that says more."""
+    """NGINX before 1.27.3 resolves the servers only when it (re)starts, and rejects the word `resolve`."""
     words = subprocess.run(["docker", "run", "--rm", image, "nginx", "-v"], stderr=subprocess.PIPE, check=True).stderr
     version = tuple(int(part) for part in words.decode().partition("nginx/")[2].split()[0].split("."))
     if version < FIRST_NGINX_THAT_RESOLVES:
@@ -92,7 +92,7 @@ def fit_to_nginx(configuration: Path, image: str) -> None:
 
 @pytest.fixture(scope="session")
 def make_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Project]]:
-    """A copy of the project; what it starts is gone at the end."""
+    """A copy of the project; everything it starts is removed at the end."""
     made = []
 
     def make(name: str, **environment: str) -> Project:

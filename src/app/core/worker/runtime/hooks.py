@@ -36,7 +36,7 @@ def _accept_cancellation() -> None:
     """Clears the cancellation of the current asyncio task.
 
     arq catches the `CancelledError` of a task that it hands back, and continues in the same asyncio task. Before Python
-    3.11.4 each later `asyncio.timeout` in it, also redis-py's, would raise `CancelledError` instead of `TimeoutError`.
+    3.11.3 each later `asyncio.timeout` in it, also redis-py's, would raise `CancelledError` instead of `TimeoutError`.
     """
     task = asyncio.current_task()
     while task and task.cancelling():
