@@ -1,4 +1,4 @@
-"""The client cache as a middleware of its own, for applications that are not made by `create_application`."""
+"""The client cache as a separate middleware, for applications that are not made by `create_application`."""
 
 from starlette.types import ASGIApp
 

@@ -117,7 +117,7 @@ class EpochLease:
 
 @asynccontextmanager
 async def open_lease(settings: SettingsBase) -> AsyncIterator[EpochLease]:
-    """A lease with connections of its own, one for renewals and one for moves, so that neither waits."""
+    """A lease with its own connections, one for renewals and one for moves, so that neither waits."""
     if not isinstance(settings, PostgresSettings):
         yield EpochLease(None)
         return

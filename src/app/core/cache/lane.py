@@ -1,6 +1,6 @@
 """Hits before dependencies: from the request's target to the stored bytes, without FastAPI's work in between.
 
-A target is the path and the query string as they came, undecoded. The lane does not work out which key it means: the
+A target is the path and the query string as sent, undecoded. The lane does not work out which key it means: the
 full way, with all its validation, has served the same target before, and the lane remembers the key that it used. So
 the lane has no rules of its own. A target that it does not remember, or that has no entry, goes the full way.
 

@@ -79,7 +79,7 @@ def _defaults(compiled: SQLCompiler) -> Iterator[tuple[str, Any]]:
 
 def _default_value(default: Any) -> Any:
     if not isinstance(default, ColumnDefault):
-        raise InvalidRequestError(f"{default!r} has to be computed by a statement of its own: use a session.")
+        raise InvalidRequestError(f"{default!r} has to be computed by a separate statement: use a session.")
     return default.arg(None) if default.is_callable else default.arg
 
 

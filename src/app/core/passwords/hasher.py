@@ -1,4 +1,4 @@
-"""Hashing on threads of its own; `app.core.security` has the algorithm."""
+"""Hashing on separate threads; `app.core.security` has the algorithm."""
 
 import asyncio
 import os

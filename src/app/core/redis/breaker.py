@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 PROBE_SECONDS = 0.25
 EARLY_PROBE_SECONDS = 0.02
-"""A call may start the next probe so soon after the last one, and then waits for its result for as long."""
+"""The shortest time between two probes that calls start, and how long such a call waits for the result."""
 
 
 class CircuitBreaker:

@@ -51,7 +51,7 @@ class RedisStream(asyncio.Protocol):
         return reply
 
     def close(self, error: RedisError) -> None:
-        """Fails what has no reply yet; each caller gets an exception object of its own."""
+        """Fails what has no reply yet; each caller gets its own exception object."""
         self._is_closed = True
         self._watchdog.cancel()
         if self._transport:

@@ -38,4 +38,4 @@ UNSAFE: Mapping[str, tuple[Callable[[object], str | None], str]] = {
     "PASSWORD_HASH_ROUNDS": (_rounds_problem, "leave it out for 12"),
     "POSTGRES_PASSWORD": (_password_problem, "set the password of your database"),
 }
-"""For each setting what is wrong with a value, if anything, and the fix."""
+"""For each setting a check, which returns what is wrong with a value or None, and the fix."""
