@@ -40,14 +40,15 @@ def test_every_path_exists() -> None:
     paths = architecture.paths()
 
     assert "src/app/main.py" in paths
-    assert not [path for path in paths if not (ROOT / path).exists()]
+    assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
 def test_every_name_exists() -> None:
     names = architecture.names()
 
     assert "create_application" in names
-    assert not names - architecture.defined()
+    unknown = names - architecture.defined()
+    assert unknown == set()
 
 
 def test_the_picture_of_imports_has_every_layer() -> None:
@@ -141,6 +142,26 @@ async def test_no_database_and_another_lifetime_of_cached_responses(
     assert 0 < lifetime <= 5000
     assert users.status_code == 501
     assert ready.json()["parts"] == {"cache": "ok", "queue": "ok", "rate_limiter": "ok"}
+
+
+async def test_versions_with_the_same_key_share_entries(settings: Settings, rows: Rows) -> None:
+    own = APIRouter()
+
+    @own.get("/v1/things/{number}")
+    @cache("things", resource_id_name="number")
+    async def read_thing(number: int) -> dict[str, int]:
+        return {"number": number}
+
+    @own.get("/v2/things/{number}")
+    @cache("things", resource_id_name="number")
+    async def read_thing_with_name(number: int) -> dict[str, str]:
+        return {"name": f"Thing {number}"}
+
+    async with running(create_application(router=own, settings=settings)) as client:
+        first, second = [await client.get(f"/{version}/things/1") for version in ("v1", "v2")]
+
+    assert (first.headers["X-Cache"], second.headers["X-Cache"]) == ("miss", "hit")
+    assert second.json() == {"number": 1}
 
 
 async def test_no_documentation_and_code_at_start_and_shutdown(settings: Settings) -> None:
