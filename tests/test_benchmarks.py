@@ -1,4 +1,4 @@
-"""The benchmarks run and refuse wrong responses; what they measure here means nothing."""
+"""The benchmarks run and reject wrong responses; the figures of these runs are not used."""
 
 import json
 import subprocess

@@ -31,7 +31,7 @@ RENEW = "RENEW_COSTS" in os.environ
 SPARE = 1.15
 REPETITIONS = 20
 QUIET_SECONDS = 0.01
-"""After each response, for work that it has left behind."""
+"""After each response, for work that continues after it."""
 
 Costs = dict[str, int]
 

@@ -1,4 +1,4 @@
-"""The docs in a real Chromium: they work, load nothing from elsewhere, and break none of their own rules."""
+"""The docs in a real Chromium: they work, load nothing from other hosts, and obey their Content-Security-Policy."""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Nothing that a client sends gives a 500, and nothing large or broken comes back in an error."""
+"""Nothing that a client sends gives a 500, and errors do not repeat large or broken input."""
 
 import asyncio
 import contextlib

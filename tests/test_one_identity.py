@@ -47,7 +47,7 @@ def test_a_missing_module_is_missing_under_both_names() -> None:
 
 
 def test_importing_does_nothing() -> None:
-    """No connection, no event loop, no folder, no handler on a logger: importing everything leaves no trace."""
+    """No connection, no event loop, no folder, no handler on a logger: importing everything has no side effects."""
     program = """
 import logging, pathlib, pkgutil, importlib, socket
 import app

@@ -1,4 +1,4 @@
-"""Every example of an error in the OpenAPI document is true: it is provoked."""
+"""Every example of an error in the OpenAPI document is compared with a real response."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -181,7 +181,7 @@ async def refuse_a_dependency(world: World, call: Call) -> httpx.Response:
 
 
 def broken(owner: type, method: str, error: type[Exception]) -> Provoke:
-    """What the endpoint needs is unavailable."""
+    """The services that the endpoint needs are unavailable."""
 
     async def provoke(world: World, call: Call) -> httpx.Response:
         async def fail(*arguments: object, **options: object) -> None:

@@ -1,4 +1,4 @@
-"""Every example of the OpenAPI document is valid, and those of requests and responses are true: they are sent."""
+"""Every example of the OpenAPI document is valid, and those of requests and responses are compared with real ones."""
 
 from collections.abc import Iterator
 from itertools import chain
@@ -73,7 +73,7 @@ async def test_the_example_of_a_request_gets_the_example_of_the_response(world: 
     assert response.status_code == operation.success[0], response.text
     body, example = response.json(), operation.success[1]
     if name in {"GET /tasks", "GET /tasks/task/{task_id}"}:
-        assert body.keys() == example.keys()  # what has happened to the task by then is the worker's affair
+        assert body.keys() == example.keys()  # the state of the task depends on the worker
     elif name in {"POST /user", "GET /users"}:
         assert_registered(body, example)
     else:

@@ -1,4 +1,4 @@
-"""NGINX, two gunicorn servers and a worker as in production: what happens to the callers while servers come and go."""
+"""NGINX, two gunicorn servers and a worker as in production: what clients receive while servers start and stop."""
 
 import asyncio
 import sys

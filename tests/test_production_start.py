@@ -1,4 +1,4 @@
-"""Starting in production: servers that are not up yet are waited for, not for ever; secrets come from files."""
+"""Starting in production: a limited wait for servers that are not available yet, and secrets from files."""
 
 import asyncio
 import os

@@ -83,7 +83,7 @@ def limit_headers(answer: httpx.Response) -> tuple[str | None, ...]:
 
 
 async def member(rows: Rows) -> tuple[Account, TierRead]:
-    """A user in a tier of its own, which has no rules yet."""
+    """A user in a new tier without rules."""
     account, tier = await rows.user(), await rows.tier()
     await rows.join_tier(account, tier)
     return account, tier

@@ -1,4 +1,4 @@
-"""The limiter without its Redis: admitted with a warning, or refused, as the settings say, and never for long."""
+"""The limiter without its Redis: admitted with a warning, or refused, by the settings, and within a short time."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""The compose files driven for real, in a copy of the project with names and ports of its own."""
+"""Runs the real compose files, in a copy of the project with its own names and ports."""
 
 import os
 import shutil
@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @dataclass
 class Project:
-    """A compose project in a folder of its own."""
+    """A compose project in its own folder."""
 
     folder: Path
     environment: Mapping[str, str]

@@ -1,4 +1,4 @@
-"""What the tests share and is not a test.
+"""What the tests share.
 
 Servers and processes:
     isolation     keeps `src/.env` and the caller's variables out of the tests; imported before the application

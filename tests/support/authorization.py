@@ -23,7 +23,7 @@ from tests.helper import Account, Rows
 from tests.support.readme import ROOT
 
 PathValues = Mapping[str, object]
-"""What the placeholders of the paths stand for."""
+"""The values of the paths' placeholders."""
 Arrange = Callable[[httpx.AsyncClient, Rows, Account], Awaitable[PathValues]]
 """Stores what the operations act on; the account is the owner's."""
 

@@ -82,7 +82,7 @@ class Browser:
         return [entry["message"] for entry in self.ask("POST", "se/log", type="browser") if entry["level"] == "SEVERE"]
 
     def loaded(self) -> list[str]:
-        """Every HTTP address that was asked for since the last time, without those that the page's policy blocked."""
+        """Every HTTP address that was requested since the last call, without those that the page's policy blocked."""
         messages = [json.loads(entry["message"])["message"] for entry in self.ask("POST", "se/log", type="performance")]
         asked = {
             message["params"]["requestId"]: str(message["params"]["request"]["url"])

@@ -1,4 +1,4 @@
-"""Many requests at the same moment, each on a connection of its own."""
+"""Many requests at the same moment, each on its own connection."""
 
 import asyncio
 import json

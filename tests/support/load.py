@@ -14,7 +14,7 @@ PAUSE_SECONDS = 0.01
 
 @dataclass
 class Report:
-    """What the callers saw."""
+    """The responses that the callers received."""
 
     responses: Counter[str] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)

@@ -84,7 +84,7 @@ def operations(document: dict[str, Any]) -> dict[str, Operation]:
 OPERATIONS = operations(read_document())
 _CREATIONS = [name for name, operation in OPERATIONS.items() if operation.creates_from_json]
 STORY = tuple(dict.fromkeys((*BEGINNING, *_CREATIONS)))
-"""Then what else creates something, so that the examples of an entity of one's own hold without a word here."""
+"""The other creating requests, so that this file needs no change for the examples of another entity."""
 
 
 @dataclass
@@ -148,7 +148,7 @@ class World:
             self.superuser = dict((await self.rows.superuser()).headers)
 
     def call(self, operation: Operation) -> Call:
-        """The operation's example, sent by who may send it."""
+        """The operation's example, sent by a permitted caller."""
         call = Call.of(operation)
         if operation.is_for_superusers:
             call.headers |= self.superuser

@@ -23,7 +23,7 @@ UVICORN = ("uvicorn", "src.app.main:app", "--no-access-log", "--log-level", "war
 
 
 class Program:
-    """A process in a group of its own, whose output is in a file; it runs at the latest until the `with` block ends."""
+    """A process in its own group, whose output is in a file; it runs at the latest until the `with` block ends."""
 
     def __init__(self, command: list[str], log: Path, environment: Mapping[str, str]) -> None:
         self.log = log

@@ -53,7 +53,7 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, note
 
 @contextmanager
 def counting_proxy(host: str, port: int) -> Iterator[CountingProxy]:
-    """Runs in a thread of its own, so that its work is not the test's."""
+    """Runs in a separate thread, so that its work is not counted as the test's."""
     proxy = CountingProxy(host, port)
     started = threading.Event()
     loop = asyncio.new_event_loop()

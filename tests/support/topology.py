@@ -1,4 +1,4 @@
-"""The production topology out of packages: NGINX with the project's `default.conf`, gunicorn servers and a worker.
+"""The production topology from Python packages: NGINX with the project's `default.conf`, gunicorn servers and a worker.
 
 A few lines here take the place of Docker's DNS: the servers are 127.0.1.1, 127.0.1.2 and so on, and `web` is the name
 of those that run, as it is the name of all containers of the service.
@@ -105,7 +105,7 @@ class Topology:
         self._dns.addresses = tuple(self._servers)
 
     def wait_until_announced(self) -> None:
-        """Returns when NGINX, which asks every other second, has the addresses of the servers that run."""
+        """Returns when NGINX, which resolves the name every two seconds, has the addresses of the servers that run."""
         self.announce()
         assert wait_until(lambda: self._dns.last_response == self._dns.addresses, START_SECONDS)
         time.sleep(0.2)  # for NGINX to use the response
