@@ -13,7 +13,6 @@ from sqlalchemy import (
     Integer,
     Select,
     bindparam,
-    cast,
     func,
     literal,
     literal_column,
@@ -192,7 +191,7 @@ class Listing:
         if self._counted_as is None:
             return select(func.count().label("total_count")).where(self._condition).select_from(self._id.table)
         owner = self._owner.c.id if self._parent else ALL_ROWS
-        total = cast(func.coalesce(func.sum(RowCount.count), 0), BigInteger)
+        total = func.coalesce(func.sum(RowCount.count), 0).cast(BigInteger)
         return select(total.label("total_count")).where(RowCount.list == self._counted_as, RowCount.owner_id == owner)
 
     def _window_statement(self, rows: Select[Any]) -> Select[Any]:
