@@ -148,8 +148,8 @@ async def test_production_has_none(services: Services, rows: Rows) -> None:
             "/docs-assets/init.js",
             "/docs/oauth2-redirect",
         ):
-            answer = await client.get(path, headers=root.headers)
-            assert (answer.status_code, answer.json()) == (404, {"detail": "Not Found"}), path
+            response = await client.get(path, headers=root.headers)
+            assert (response.status_code, response.json()) == (404, {"detail": "Not Found"}), path
 
 
 async def test_without_an_environment_there_are_none(services: Services, rows: Rows) -> None:
@@ -166,13 +166,13 @@ async def test_without_an_environment_there_are_none(services: Services, rows: R
 async def test_the_pages_load_their_own_files_only(services: Services, rows: Rows) -> None:
     async with site(services, "local") as client:
         for path in ("/docs", "/redoc"):
-            answer = await client.get(path)
-            links = [unescape(link) for link in re.findall(r'(?:src|href|data-openapi)="([^"]+)"', answer.text)]
+            response = await client.get(path)
+            links = [unescape(link) for link in re.findall(r'(?:src|href|data-openapi)="([^"]+)"', response.text)]
             assert len(links) >= 4
             for link in links:
                 assert link.startswith("/")
                 assert (await client.get(link)).status_code == 200, link
-            policy = answer.headers["Content-Security-Policy"]
+            policy = response.headers["Content-Security-Policy"]
             assert "default-src 'none'" in policy
             assert "unsafe" not in policy
             assert "http" not in policy

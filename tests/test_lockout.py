@@ -72,11 +72,11 @@ async def test_a_frozen_redis_does_not_delay_every_login(
         await asyncio.to_thread(own_valkey.pause)
         try:
             start = time.monotonic()
-            answers = await asyncio.gather(*(login(client) for _ in range(20)))
+            responses = await asyncio.gather(*(login(client) for _ in range(20)))
             waited = time.monotonic() - start
         finally:
             await asyncio.to_thread(own_valkey.resume)
-    assert {answer.status_code for answer in answers} == {200}
+    assert {response.status_code for response in responses} == {200}
     assert waited < 5 * TIMEOUT_SECONDS, "a bound, not a speed: every login for itself would wait 3 times"
 
 
@@ -111,7 +111,7 @@ async def test_a_burst_at_several_processes_gets_as_many_guesses_as_allowed(serv
     """As many as the lock allows, whatever the number of processes and cores: each guess is reserved."""
     await rows.user("userson")
     async with httpx.AsyncClient(timeout=30) as client:
-        answers = await asyncio.gather(
+        responses = await asyncio.gather(
             *(
                 client.post(
                     f"{servers[number % PROCESSES]}{API}/login",
@@ -120,7 +120,7 @@ async def test_a_burst_at_several_processes_gets_as_many_guesses_as_allowed(serv
                 for number in range(GUESSES)
             )
         )
-    statuses = [answer.status_code for answer in answers]
+    statuses = [response.status_code for response in responses]
     assert set(statuses) == {401, 429}
     assert statuses.count(401) == rows.settings.LOGIN_MAX_FAILURES
 
@@ -139,11 +139,11 @@ async def test_a_refresh_at_one_process_does_not_survive_a_logout_at_the_other(s
             )
             assert logout.status_code == 200
             client.cookies.clear()
-            for answer in renewed:
-                if answer.status_code == 200:
+            for response in renewed:
+                if response.status_code == 200:
                     issued += 1
-                    newest = {"Authorization": f"Bearer {answer.json()['access_token']}"}
-                    token = answer.headers["Set-Cookie"].partition(";")[0]
+                    newest = {"Authorization": f"Bearer {response.json()['access_token']}"}
+                    token = response.headers["Set-Cookie"].partition(";")[0]
                     assert (await client.get(f"{there}{API}/user/me", headers=newest)).status_code == 401
                     assert (await client.post(f"{here}{API}/refresh", headers={"Cookie": token})).status_code == 401
     assert issued, "no refresh was as fast as a logout: the race did not happen"

@@ -54,9 +54,9 @@ async def refresh(client: httpx.AsyncClient, token: str) -> httpx.Response:
 
 
 async def is_alive(client: httpx.AsyncClient, access_token: str) -> bool:
-    answer = await client.get(f"{API}/user/me", headers=bearer(access_token))
-    assert answer.status_code in {200, 401}
-    return answer.status_code == 200
+    response = await client.get(f"{API}/user/me", headers=bearer(access_token))
+    assert response.status_code in {200, 401}
+    return response.status_code == 200
 
 
 async def grow_old(rows: Rows) -> None:
@@ -73,13 +73,13 @@ class TestLogin:
     ) -> None:
         account = await rows.user("userson")
         emails = {"MAIL": account.user.email.upper(), "mail": account.user.email}
-        answer = await login(client, emails.get(identifier, identifier))
+        response = await login(client, emails.get(identifier, identifier))
 
-        assert answer.status_code == 200
-        assert answer.json().keys() == {"access_token", "token_type"}
-        assert answer.json()["token_type"] == "bearer"
-        assert answer.headers["Cache-Control"] == "private, no-store"
-        assert await is_alive(client, answer.json()["access_token"])
+        assert response.status_code == 200
+        assert response.json().keys() == {"access_token", "token_type"}
+        assert response.json()["token_type"] == "bearer"
+        assert response.headers["Cache-Control"] == "private, no-store"
+        assert await is_alive(client, response.json()["access_token"])
 
     async def test_the_cookie_is_kept_from_scripts_and_plain_http(self, client: httpx.AsyncClient, rows: Rows) -> None:
         await rows.user("userson")
@@ -93,8 +93,8 @@ class TestLogin:
         self, client: httpx.AsyncClient, rows: Rows, settings: Settings
     ) -> None:
         account = await rows.user("userson")
-        answer = await login(client, "userson")
-        tokens = {"access": answer.json()["access_token"], "refresh": answer.cookies["refresh_token"]}
+        response = await login(client, "userson")
+        tokens = {"access": response.json()["access_token"], "refresh": response.cookies["refresh_token"]}
         for token_type, seconds in (("access", 1800), ("refresh", 604800)):
             claims = jwt.decode(tokens[token_type], settings.SECRET_KEY, algorithms=["HS256"])
             assert claims.keys() == {"sub", "exp", "iat", "jti", "token_type"}
@@ -106,10 +106,10 @@ class TestLogin:
     @pytest.mark.parametrize("password", ["wrong", "", PASSWORD + " ", PASSWORD.upper(), "x" * 100, "nul\x00"])
     async def test_a_wrong_password(self, client: httpx.AsyncClient, rows: Rows, password: str) -> None:
         await rows.user("userson")
-        answer = await login(client, "userson", password)
+        response = await login(client, "userson", password)
 
-        assert answer.status_code == 422 if not password else (answer.status_code, answer.json()) == (401, WRONG)
-        assert "set-cookie" not in answer.headers
+        assert response.status_code == 422 if not password else (response.status_code, response.json()) == (401, WRONG)
+        assert "set-cookie" not in response.headers
 
     async def test_a_longer_password_is_never_truncated(self, client: httpx.AsyncClient, rows: Rows) -> None:
         body = {"name": "User", "username": "userson", "email": "u@example.com", "password": "x" * 72}
@@ -200,8 +200,8 @@ class TestLockout:
 
     async def test_a_burst_gets_few_guesses(self, client: httpx.AsyncClient, rows: Rows, settings: Settings) -> None:
         await rows.user("userson")
-        answers = await asyncio.gather(*(login(client, "userson", f"guess {number}") for number in range(60)))
-        guesses = sum(answer.status_code == 401 for answer in answers)
+        responses = await asyncio.gather(*(login(client, "userson", f"guess {number}") for number in range(60)))
+        guesses = sum(response.status_code == 401 for response in responses)
 
         assert settings.LOGIN_MAX_FAILURES <= guesses < settings.LOGIN_MAX_FAILURES + (os.cpu_count() or 1)
 
@@ -217,22 +217,22 @@ class TestLockout:
 class TestRefresh:
     async def test_each_use_returns_a_new_pair(self, client: httpx.AsyncClient, rows: Rows) -> None:
         account = await rows.user()
-        answer = await refresh(client, account.refresh_token)
+        response = await refresh(client, account.refresh_token)
 
-        assert answer.status_code == 200
-        assert answer.json().keys() == {"access_token", "token_type"}
-        assert answer.headers["Cache-Control"] == "private, no-store"
-        assert answer.cookies["refresh_token"] != account.refresh_token
-        assert await is_alive(client, answer.json()["access_token"])
-        assert (await refresh(client, answer.cookies["refresh_token"])).status_code == 200
+        assert response.status_code == 200
+        assert response.json().keys() == {"access_token", "token_type"}
+        assert response.headers["Cache-Control"] == "private, no-store"
+        assert response.cookies["refresh_token"] != account.refresh_token
+        assert await is_alive(client, response.json()["access_token"])
+        assert (await refresh(client, response.cookies["refresh_token"])).status_code == 200
 
     async def test_concurrent_refreshes_all_succeed(self, client: httpx.AsyncClient, rows: Rows) -> None:
         account = await rows.user()
-        answers = await asyncio.gather(*(refresh(client, account.refresh_token) for _ in range(6)))
+        responses = await asyncio.gather(*(refresh(client, account.refresh_token) for _ in range(6)))
 
-        assert {answer.status_code for answer in answers} == {200}
-        for answer in answers:
-            assert await is_alive(client, answer.json()["access_token"])
+        assert {response.status_code for response in responses} == {200}
+        for response in responses:
+            assert await is_alive(client, response.json()["access_token"])
 
     async def test_a_stolen_token_ends_the_session(self, client: httpx.AsyncClient, rows: Rows) -> None:
         account = await rows.user()
@@ -251,8 +251,8 @@ class TestRefresh:
         settings = services.settings(REFRESH_TOKEN_REUSE_GRACE_SECONDS=0)
         account = await rows.user()
         async with running(create_application(router=router, settings=settings)) as client:
-            answers = await asyncio.gather(*(refresh(client, account.refresh_token) for _ in range(4)))
-        assert sorted(answer.status_code for answer in answers) == [200, 401, 401, 401]
+            responses = await asyncio.gather(*(refresh(client, account.refresh_token) for _ in range(4)))
+        assert sorted(response.status_code for response in responses) == [200, 401, 401, 401]
 
     @pytest.mark.parametrize("token", ["missing", "access", "forged", "expired", "other key", "nobody's"])
     async def test_what_is_no_refresh_token(
@@ -271,10 +271,10 @@ class TestRefresh:
         }
         client.cookies.clear()
         headers = cookie(tokens[token]) if token in tokens else {}
-        answer = await client.post(f"{API}/refresh", headers=headers)
+        response = await client.post(f"{API}/refresh", headers=headers)
 
         text = "Invalid refresh token." if token in tokens else "Refresh token missing."
-        assert (answer.status_code, answer.json()) == (401, {"detail": text})
+        assert (response.status_code, response.json()) == (401, {"detail": text})
 
 
 class TestLogout:
@@ -282,10 +282,10 @@ class TestLogout:
         account = await rows.user()
         renewed = await refresh(client, account.refresh_token)
         newest, newest_cookie = renewed.json()["access_token"], renewed.cookies["refresh_token"]
-        answer = await client.post(f"{API}/logout", headers=bearer(newest) | cookie(newest_cookie))
+        response = await client.post(f"{API}/logout", headers=bearer(newest) | cookie(newest_cookie))
 
-        assert (answer.status_code, answer.json()) == (200, {"message": "Logged out successfully"})
-        attributes = {part.strip().lower() for part in answer.headers["Set-Cookie"].split(";")}
+        assert (response.status_code, response.json()) == (200, {"message": "Logged out successfully"})
+        attributes = {part.strip().lower() for part in response.headers["Set-Cookie"].split(";")}
         assert attributes >= {'refresh_token=""', "max-age=0", "httponly", "secure", "samesite=lax", "path=/"}
         assert not await is_alive(client, newest)
         assert (await client.get(f"{API}/user/me", headers=account.headers)).status_code == 401
@@ -295,9 +295,9 @@ class TestLogout:
     async def test_a_cookie_of_another_user_revokes_nothing(self, client: httpx.AsyncClient, rows: Rows) -> None:
         mine, theirs = await rows.user(), await rows.user()
         client.cookies.clear()
-        answer = await client.post(f"{API}/logout", headers={**mine.headers, **cookie(theirs.refresh_token)})
+        response = await client.post(f"{API}/logout", headers={**mine.headers, **cookie(theirs.refresh_token)})
 
-        assert (answer.status_code, answer.json()) == (401, {"detail": "Invalid token."})
+        assert (response.status_code, response.json()) == (401, {"detail": "Invalid token."})
         for account in (mine, theirs):
             assert (await client.get(f"{API}/user/me", headers=account.headers)).status_code == 200
             assert (await refresh(client, account.refresh_token)).status_code == 200
@@ -309,9 +309,9 @@ class TestLogout:
         account = await rows.user()
         client.cookies.clear()
         headers = {**account.headers, **(cookie(token) if token else {})}
-        answer = await client.post(f"{API}/logout", headers=headers)
+        response = await client.post(f"{API}/logout", headers=headers)
 
-        assert (answer.status_code, answer.json()) == (401, {"detail": text})
+        assert (response.status_code, response.json()) == (401, {"detail": text})
         assert (await client.get(f"{API}/user/me", headers=account.headers)).status_code == 200
 
     async def test_a_refresh_that_runs_meanwhile_does_not_survive(self, client: httpx.AsyncClient, rows: Rows) -> None:
@@ -319,14 +319,14 @@ class TestLogout:
             account = await rows.user()
             client.cookies.clear()
             headers = {**account.headers, **cookie(account.refresh_token)}
-            answers = await asyncio.gather(
+            responses = await asyncio.gather(
                 *(client.post(f"{API}/refresh", headers=cookie(account.refresh_token)) for _ in range(3)),
                 client.post(f"{API}/logout", headers=headers),
                 *(client.post(f"{API}/refresh", headers=cookie(account.refresh_token)) for _ in range(3)),
             )
-            for answer in answers:
-                if "access_token" in answer.json():
-                    assert not await is_alive(client, answer.json()["access_token"])
+            for response in responses:
+                if "access_token" in response.json():
+                    assert not await is_alive(client, response.json()["access_token"])
 
 
 class TestAccessToken:
@@ -390,11 +390,11 @@ class TestPassword:
     ) -> None:
         account = await rows.user("userson")
         other = rows.session(account.user)
-        answer = await self.change(client, account)
+        response = await self.change(client, account)
 
-        assert answer.status_code == 200
-        assert await is_alive(client, answer.json()["access_token"])
-        assert (await refresh(client, answer.cookies["refresh_token"])).status_code == 200
+        assert response.status_code == 200
+        assert await is_alive(client, response.json()["access_token"])
+        assert (await refresh(client, response.cookies["refresh_token"])).status_code == 200
         assert (await client.get(f"{API}/user/me", headers=other.headers)).status_code == 401
         assert (await refresh(client, other.refresh_token)).status_code == 401
         assert (await login(client, "userson")).status_code == 401
@@ -404,10 +404,10 @@ class TestPassword:
         self, client: httpx.AsyncClient, rows: Rows
     ) -> None:
         account = await rows.user("userson")
-        answers = [await self.change(client, account, current="wrong password") for _ in range(6)]
+        responses = [await self.change(client, account, current="wrong password") for _ in range(6)]
 
-        assert [answer.status_code for answer in answers] == [422] * 5 + [429]
-        assert answers[0].json() == {"detail": "The current password is wrong."}
+        assert [response.status_code for response in responses] == [422] * 5 + [429]
+        assert responses[0].json() == {"detail": "The current password is wrong."}
         assert (await client.get(f"{API}/user/me", headers=account.headers)).status_code == 200
 
     @pytest.mark.parametrize("new", ["short", "x" * 73, "nul\x00nul\x00"])
@@ -416,7 +416,7 @@ class TestPassword:
 
     async def test_of_two_changes_at_once_one_is_made(self, client: httpx.AsyncClient, rows: Rows) -> None:
         account = await rows.user("userson")
-        answers = await asyncio.gather(
+        responses = await asyncio.gather(
             *(self.change(client, account, new=f"new password {number}") for number in range(4))
         )
-        assert sum(answer.status_code == 200 for answer in answers) == 1
+        assert sum(response.status_code == 200 for response in responses) == 1

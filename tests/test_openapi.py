@@ -26,17 +26,17 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, A
 def test_every_operation_documents_its_errors(application: FastAPI) -> None:
     document = application.openapi()
     for method, path, operation in operations(document):
-        answers = operation["responses"]
+        responses = operation["responses"]
         name = f"{method} {path}"
         if operation.get("security") and path not in {f"{API}/tasks/task", f"{API}/tasks/task/{{task_id}}"}:
-            assert "401" in answers, name
+            assert "401" in responses, name
         if "{" in path and path != f"{API}/user/me/":
-            assert "404" in answers, name
+            assert "404" in responses, name
         if path != f"{API}/health":
-            assert "503" in answers, name
-        for status, answer in answers.items():
+            assert "503" in responses, name
+        for status, response in responses.items():
             if status >= "400":
-                assert answer["content"]["application/json"]["schema"], f"{name} {status}"
+                assert response["content"]["application/json"]["schema"], f"{name} {status}"
 
 
 def test_a_422_is_a_list_or_one_text(application: FastAPI) -> None:

@@ -62,8 +62,8 @@ async def ask_everything(stage: Stage) -> dict[str, httpx.Response]:
     return dict(zip(requests, await asyncio.gather(*requests.values()), strict=True))
 
 
-def statuses(answers: dict[str, httpx.Response]) -> dict[str, int]:
-    return {name: answer.status_code for name, answer in answers.items()}
+def statuses(responses: dict[str, httpx.Response]) -> dict[str, int]:
+    return {name: response.status_code for name, response in responses.items()}
 
 
 WELL = {"read": 200, "write": 201, "token": 200, "login": 401, "optional token": 404, "ready": 200}
@@ -78,11 +78,11 @@ async def test_the_database_becomes_unavailable_and_returns(stage: Stage, violen
         during = [await ask_everything(stage) for _ in range(2)]
     finally:
         await asyncio.to_thread(postgres.start)
-    for answers in during:
-        assert set(statuses(answers).values()) == {503}
-        assert {answer.headers["Retry-After"] for answer in answers.values()} == {"1"}
-        assert all(answer.json().keys() == {"detail"} for answer in answers.values())
-        assert answers["ready"].json() == {"detail": "Not ready: database"}
+    for responses in during:
+        assert set(statuses(responses).values()) == {503}
+        assert {response.headers["Retry-After"] for response in responses.values()} == {"1"}
+        assert all(response.json().keys() == {"detail"} for response in responses.values())
+        assert responses["ready"].json() == {"detail": "Not ready: database"}
     assert (await stage.client.get(f"{API}/health")).status_code == 200
     await asyncio.sleep(RECOVERY_SECONDS)
     assert statuses(await ask_everything(stage)) == WELL
@@ -95,21 +95,21 @@ async def test_a_restart_between_two_requests_is_not_noticed(stage: Stage) -> No
     await asyncio.to_thread(stage.services.postgres.start)
     await asyncio.sleep(0.2)
 
-    for answers in await asyncio.gather(*(ask_everything(stage) for _ in range(3))):
-        assert statuses(answers) == WELL
+    for responses in await asyncio.gather(*(ask_everything(stage) for _ in range(3))):
+        assert statuses(responses) == WELL
 
 
 async def test_redis_becomes_unavailable_and_returns(stage: Stage) -> None:
     valkey = stage.services.valkey
     await asyncio.to_thread(valkey.kill)
     try:
-        answers = await ask_everything(stage)
+        responses = await ask_everything(stage)
         task = await stage.client.post(f"{API}/tasks/task", params={"message": "x"})
     finally:
         await asyncio.to_thread(valkey.start)
     expected = WELL | {"optional token": 503, "ready": 503}
-    assert statuses(answers) == expected
-    assert answers["ready"].json() == {"detail": "Not ready: cache, queue, rate_limiter"}
+    assert statuses(responses) == expected
+    assert responses["ready"].json() == {"detail": "Not ready: cache, queue, rate_limiter"}
     assert (task.status_code, task.headers["Retry-After"]) == (503, "1")
     await asyncio.sleep(RECOVERY_SECONDS)
     assert statuses(await ask_everything(stage)) == WELL
@@ -121,9 +121,9 @@ async def test_a_frozen_redis_costs_bounded_time(stage: Stage) -> None:
     await asyncio.to_thread(valkey.pause)
     try:
         start = time.monotonic()
-        answers = await ask_everything(stage)
+        responses = await ask_everything(stage)
         waited = time.monotonic() - start
     finally:
         await asyncio.to_thread(valkey.resume)
-    assert statuses(answers) == WELL | {"optional token": 503, "ready": 503}
+    assert statuses(responses) == WELL | {"optional token": 503, "ready": 503}
     assert waited < 10, "a bound, not a speed: without timeouts this would wait without end"

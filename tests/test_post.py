@@ -37,18 +37,18 @@ async def stored(rows: Rows, post_id: int) -> Any:
 class TestCreate:
     async def test_returns_the_post(self, client: httpx.AsyncClient, rows: Rows) -> None:
         author = await rows.user("author")
-        answer = await client.post(f"{API}/author/post", headers=author.headers, json=NEW_POST)
+        response = await client.post(f"{API}/author/post", headers=author.headers, json=NEW_POST)
 
-        assert answer.status_code == 201
-        body = answer.json()
+        assert response.status_code == 201
+        body = response.json()
         assert body.pop("created_at").endswith("Z")
         assert body == NEW_POST | {"id": 1, "media_url": None, "created_by_user_id": author.user.id}
 
     async def test_for_an_unknown_user_is_not_found(self, client: httpx.AsyncClient, rows: Rows) -> None:
         author = await rows.user("author")
-        answer = await client.post(f"{API}/nobody/post", headers=author.headers, json=NEW_POST)
+        response = await client.post(f"{API}/nobody/post", headers=author.headers, json=NEW_POST)
 
-        assert (answer.status_code, answer.json()) == (404, {"detail": "User not found"})
+        assert (response.status_code, response.json()) == (404, {"detail": "User not found"})
 
     @pytest.mark.parametrize(
         "wrong",
@@ -70,11 +70,11 @@ class TestCreate:
         self, client: httpx.AsyncClient, rows: Rows, wrong: dict[str, Any]
     ) -> None:
         author = await rows.user("author")
-        answer = await client.post(f"{API}/author/post", headers=author.headers, json=NEW_POST | wrong)
+        response = await client.post(f"{API}/author/post", headers=author.headers, json=NEW_POST | wrong)
 
-        assert answer.status_code == 422
-        assert [problem["loc"] for problem in answer.json()["detail"]] == [["body", next(iter(wrong))]]
-        assert len(answer.content) < 1000
+        assert response.status_code == 422
+        assert [problem["loc"] for problem in response.json()["detail"]] == [["body", next(iter(wrong))]]
+        assert len(response.content) < 1000
 
     async def test_the_longest_text_survives(self, client: httpx.AsyncClient, rows: Rows) -> None:
         author = await rows.user("author")
@@ -88,14 +88,14 @@ class TestRead:
     async def test_through_another_user_is_not_found(self, client: httpx.AsyncClient, rows: Rows) -> None:
         author, other = await rows.user(), await rows.user()
         post = await rows.post(author)
-        answer = await client.get(f"{API}/{other.username}/post/{post.id}")
+        response = await client.get(f"{API}/{other.username}/post/{post.id}")
 
-        assert (answer.status_code, answer.json()) == (404, {"detail": "Post not found"})
+        assert (response.status_code, response.json()) == (404, {"detail": "Post not found"})
 
     async def test_an_unknown_author_is_named(self, client: httpx.AsyncClient, rows: Rows) -> None:
         for path in ("/nobody/post/1", "/nobody/posts"):
-            answer = await client.get(API + path)
-            assert (answer.status_code, answer.json()) == (404, {"detail": "User not found"})
+            response = await client.get(API + path)
+            assert (response.status_code, response.json()) == (404, {"detail": "User not found"})
 
     async def test_the_newest_comes_first(self, client: httpx.AsyncClient, rows: Rows) -> None:
         author, other = await rows.user("author"), await rows.user()
@@ -112,10 +112,10 @@ class TestUpdate:
         author = await rows.user("author")
         post = await rows.post(author)
         body = {"title": "Changed", "media_url": "https://example.com/x.png"}
-        answer = await client.patch(f"{API}/author/post/{post.id}", headers=author.headers, json=body)
+        response = await client.patch(f"{API}/author/post/{post.id}", headers=author.headers, json=body)
         read = (await client.get(f"{API}/author/post/{post.id}")).json()
 
-        assert (answer.status_code, answer.json()) == (200, {"message": "Post updated"})
+        assert (response.status_code, response.json()) == (200, {"message": "Post updated"})
         assert read == post.model_dump(mode="json") | body
 
     async def test_null_is_for_the_media_url_alone(self, client: httpx.AsyncClient, rows: Rows) -> None:
@@ -135,9 +135,9 @@ class TestUpdate:
         author, thief = await rows.user(), await rows.user("thief")
         post = await rows.post(author)
         before = await stored(rows, post.id)
-        answer = await client.request(method, f"{API}/thief/post/{post.id}", headers=thief.headers, json=body)
+        response = await client.request(method, f"{API}/thief/post/{post.id}", headers=thief.headers, json=body)
 
-        assert (answer.status_code, answer.json()) == (404, {"detail": "Post not found"})
+        assert (response.status_code, response.json()) == (404, {"detail": "Post not found"})
         assert await stored(rows, post.id) == before
 
     @pytest.mark.parametrize("post_id", ["0", "-1", str(2**31), str(2**63), str(2**64), "9" * 5000, "x", "1.5", "%00"])
@@ -146,9 +146,9 @@ class TestUpdate:
         self, client: httpx.AsyncClient, rows: Rows, method: str, post_id: str
     ) -> None:
         author = await rows.user("author")
-        answer = await client.request(method, f"{API}/author/post/{post_id}", headers=author.headers, json={})
+        response = await client.request(method, f"{API}/author/post/{post_id}", headers=author.headers, json={})
 
-        assert answer.status_code == 422
+        assert response.status_code == 422
 
 
 class TestDelete:
@@ -174,10 +174,10 @@ class TestDelete:
             await client.delete(f"{API}/author/post/{post.id}", headers=author.headers)
 
         through_other = await client.delete(f"{API}/{other.username}/db_post/{post.id}", headers=root.headers)
-        answer = await client.delete(f"{API}/author/db_post/{post.id}", headers=root.headers)
+        response = await client.delete(f"{API}/author/db_post/{post.id}", headers=root.headers)
         again = await client.delete(f"{API}/author/db_post/{post.id}", headers=root.headers)
 
-        assert (answer.status_code, answer.json()) == (200, {"message": "Post deleted from the database"})
+        assert (response.status_code, response.json()) == (200, {"message": "Post deleted from the database"})
         assert (through_other.status_code, through_other.json()) == (404, {"detail": "Post not found"})
         assert again.status_code == 404
         assert await stored(rows, post.id) is None

@@ -111,9 +111,9 @@ async def test_one_setting_makes_the_application_work_behind_a_transaction_pool(
             async def write_and_read(number: int) -> int:
                 post = {"title": f"Post {number}", "text": "A text"}
                 url = f"{API}/{author.username}/post"
-                answer = await client.post(url, json=post, headers=author.headers)
-                assert answer.status_code == 201, answer.text
-                found = await client.get(f"{url}/{answer.json()['id']}")
+                response = await client.post(url, json=post, headers=author.headers)
+                assert response.status_code == 201, response.text
+                found = await client.get(f"{url}/{response.json()['id']}")
                 assert found.json()["title"] == post["title"]
                 return (await client.get(f"{API}/{author.username}/posts")).status_code
 

@@ -24,9 +24,9 @@ async def test_concurrent_changes_of_the_same_rows(client: httpx.AsyncClient, ro
         await rows.rate_limit(tier)
         requests = all_at_once(client, account, root, tier.name, tier.id)
         chance.shuffle(requests)
-        for answer in await asyncio.gather(*(client.send(request) for request in requests)):
-            seen[answer.status_code] += 1
-            assert answer.status_code in ALLOWED, answer.text
+        for response in await asyncio.gather(*(client.send(request) for request in requests)):
+            seen[response.status_code] += 1
+            assert response.status_code in ALLOWED, response.text
 
     assert seen[200] > ROUNDS
     assert seen[503] < ROUNDS, "a lost race is the exception"

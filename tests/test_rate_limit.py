@@ -78,8 +78,8 @@ async def post(client: httpx.AsyncClient, account: Account | None = None, path: 
     return await client.post(path, params={"message": "x"}, headers=account.headers if account else {})
 
 
-def limit_headers(answer: httpx.Response) -> tuple[str | None, ...]:
-    return tuple(answer.headers.get(name) for name in HEADERS)
+def limit_headers(response: httpx.Response) -> tuple[str | None, ...]:
+    return tuple(response.headers.get(name) for name in HEADERS)
 
 
 async def member(rows: Rows) -> tuple[Account, TierRead]:
@@ -95,17 +95,17 @@ async def set_period(rows: Rows, tier: TierRead, period: int) -> None:
 
 
 async def test_every_response_has_the_rate_limit_headers(client: httpx.AsyncClient) -> None:
-    answers = [await post(client) for _ in range(DEFAULT + 1)]
+    responses = [await post(client) for _ in range(DEFAULT + 1)]
 
-    assert [answer.status_code for answer in answers] == [201, 201, 201, 429]
-    assert answers[-1].json() == {"detail": "Rate limit exceeded."}
-    assert [limit_headers(answer)[:3] for answer in answers[:DEFAULT]] == [
+    assert [response.status_code for response in responses] == [201, 201, 201, 429]
+    assert responses[-1].json() == {"detail": "Rate limit exceeded."}
+    assert [limit_headers(response)[:3] for response in responses[:DEFAULT]] == [
         ("3", left, "60") for left in ("2", "1", "0")
     ]
-    limit, remaining, reset, retry = limit_headers(answers[-1])
+    limit, remaining, reset, retry = limit_headers(responses[-1])
     assert (limit, remaining) == ("3", "0")
     assert 0 < int(retry or 0) <= int(reset or 0) <= 60
-    assert limit_headers(answers[0])[3] is None
+    assert limit_headers(responses[0])[3] is None
 
 
 async def test_a_client_that_waits_for_retry_after_is_admitted(client: httpx.AsyncClient, rows: Rows) -> None:
@@ -126,10 +126,10 @@ async def test_a_client_that_waits_for_retry_after_is_admitted(client: httpx.Asy
 async def test_the_headers_are_on_errors_and_custom_responses(
     client: httpx.AsyncClient, path: str, status: int
 ) -> None:
-    answer = await client.get(f"{API}/things/{path}")
+    response = await client.get(f"{API}/things/{path}")
 
-    assert answer.status_code == status
-    assert limit_headers(answer)[:2] == ("3", "2")
+    assert response.status_code == status
+    assert limit_headers(response)[:2] == ("3", "2")
 
 
 async def test_each_address_and_each_user_has_its_own_window(limited_application: FastAPI, rows: Rows) -> None:
@@ -239,9 +239,9 @@ async def test_a_rule_for_no_route_is_accepted_and_the_log_names_the_nearest(
     await rows.tier("free")
     rule = {"path": path, "limit": 1, "period": 1}
     with caplog.at_level(logging.WARNING, "app.api.rate_limiting"):
-        answer = await client.post(f"{API}/tier/free/rate_limit", headers=root.headers, json=rule)
-    assert answer.status_code == 201
-    stored = answer.json()["path"]
+        response = await client.post(f"{API}/tier/free/rate_limit", headers=root.headers, json=rule)
+    assert response.status_code == 201
+    stored = response.json()["path"]
     line = f"no route has the rate limit's path {stored}; the nearest is {nearest}"
     assert caplog.messages == ([line] if nearest else [])
 
@@ -308,6 +308,6 @@ async def test_settings_without_the_class_switch_the_limit_off(services: Service
     values = services.settings(DEFAULT_RATE_LIMIT_LIMIT=1).model_dump(exclude_unset=True)
     app = create_application(router=extended_router(), settings=Unlimited.model_validate(values))
     async with app.router.lifespan_context(app), caller(app) as client:
-        answers = [await client.get(f"{API}/things/a") for _ in range(3)]
-    assert [answer.status_code for answer in answers] == [200] * 3
-    assert limit_headers(answers[0]) == (None,) * 4
+        responses = [await client.get(f"{API}/things/a") for _ in range(3)]
+    assert [response.status_code for response in responses] == [200] * 3
+    assert limit_headers(responses[0]) == (None,) * 4

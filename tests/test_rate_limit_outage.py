@@ -61,13 +61,13 @@ async def test_without_redis_requests_are_admitted_uncounted_or_refused(
         await asyncio.to_thread(own_valkey.kill)
         try:
             with caplog.at_level(logging.WARNING, "app.core.limits.limiter"):
-                answers = [await post(client) for _ in range(20)]
+                responses = [await post(client) for _ in range(20)]
         finally:
             await asyncio.to_thread(own_valkey.start)
-        assert {answer.status_code for answer in answers} == {201 if fail_open else 503}
+        assert {response.status_code for response in responses} == {201 if fail_open else 503}
         if not fail_open:
-            assert answers[0].json() == {"detail": "Requests cannot be counted, try again."}
-            assert answers[0].headers["Retry-After"] == "1"
+            assert responses[0].json() == {"detail": "Requests cannot be counted, try again."}
+            assert responses[0].headers["Retry-After"] == "1"
         assert limiter.failures == 20
         assert len([line for line in caplog.messages if "requests cannot be counted" in line]) == 1
         await asyncio.sleep(2 * PROBE_SECONDS)
@@ -83,9 +83,9 @@ async def test_a_frozen_redis_delays_a_few_requests_by_its_timeout(
         await asyncio.to_thread(own_valkey.pause)
         try:
             start = time.monotonic()
-            answers = [await post(client) for _ in range(100)]
+            responses = [await post(client) for _ in range(100)]
             waited = time.monotonic() - start
         finally:
             await asyncio.to_thread(own_valkey.resume)
-    assert {answer.status_code for answer in answers} == {503}
+    assert {response.status_code for response in responses} == {503}
     assert waited < 10 * TIMEOUT_SECONDS, "a bound, not a speed: every request for itself would wait 100 times"

@@ -73,12 +73,12 @@ async def test_a_change_in_one_process_counts_in_the_other_at_once(servers: list
     async with httpx.AsyncClient() as client:
 
         async def change(method: str, path: str, json: object) -> None:
-            answer = await client.request(method, f"{here}{API}{path}", headers=root.headers, json=json)
-            answer.raise_for_status()
+            response = await client.request(method, f"{here}{API}{path}", headers=root.headers, json=json)
+            response.raise_for_status()
 
         async def limit() -> str:
-            answer = await client.post(f"{there}{TASK}", params={"message": "x"}, headers=account.headers)
-            return str(answer.headers["RateLimit-Limit"])
+            response = await client.post(f"{there}{TASK}", params={"message": "x"}, headers=account.headers)
+            return str(response.headers["RateLimit-Limit"])
 
         assert await limit() == str(LIMIT)
         await change("PATCH", f"/user/{account.username}/tier", {"tier_id": tier.id})

@@ -26,13 +26,13 @@ async def test_the_limited_route(services: Services, rows: Rows) -> None:
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=transport, base_url="http://test") as client,
     ):
-        answers = [await client.post("/reports/report", params={"message": "x"}) for _ in range(11)]
-    assert [answer.status_code for answer in answers] == [201] * 10 + [429]
+        responses = [await client.post("/reports/report", params={"message": "x"}) for _ in range(11)]
+    assert [response.status_code for response in responses] == [201] * 10 + [429]
     body = re.search(r"body is `(.*)`", chapter("5.11 Rate Limiting"))
     assert body
-    assert answers[10].json() == json.loads(body[1])
+    assert responses[10].json() == json.loads(body[1])
     for header in re.findall(r"^\| `([\w-]+)` \|", chapter("5.11 Rate Limiting"), re.MULTILINE):
-        assert header in answers[10].headers
+        assert header in responses[10].headers
 
 
 async def test_the_tiers_and_rules(server: str, rows: Rows, tmp_path: Path) -> None:
@@ -46,9 +46,9 @@ async def test_the_tiers_and_rules(server: str, rows: Rows, tmp_path: Path) -> N
     status, output = await shell(script, tmp_path, environment)
 
     assert status == 0, output
-    answers = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
-    assert answers[-2] == json.loads(blocks(RULES, "json")[0])
-    assert answers[-1] == {"message": "User User Userson Tier updated"}
+    responses = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+    assert responses[-2] == json.loads(blocks(RULES, "json")[0])
+    assert responses[-1] == {"message": "User User Userson Tier updated"}
     headers = [line.strip() for line in output.splitlines() if line.startswith("ratelimit")]
     assert headers == blocks(RULES, "")[0].split("\n")[:-1]
 

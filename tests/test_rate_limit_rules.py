@@ -74,10 +74,10 @@ async def test_a_name_is_taken_once_in_a_tier(client: httpx.AsyncClient, rows: R
 
 
 async def test_of_simultaneous_identical_creations_one_succeeds(client: httpx.AsyncClient, root: Account) -> None:
-    answers = await asyncio.gather(*(create(client, root) for _ in range(8)))
+    responses = await asyncio.gather(*(create(client, root) for _ in range(8)))
 
-    assert sorted(answer.status_code for answer in answers) == [201] + [422] * 7
-    details = {answer.json()["detail"] for answer in answers if answer.status_code == 422}
+    assert sorted(response.status_code for response in responses) == [201] + [422] * 7
+    details = {response.json()["detail"] for response in responses if response.status_code == 422}
     assert details == {"Rate Limit Name not available"}
 
 
@@ -135,13 +135,13 @@ async def test_another_tiers_rule_is_not_found(client: httpx.AsyncClient, rows: 
     await rows.tier("pro")
     for tier, detail in (("pro", "Rate Limit not found"), ("none", "Tier not found")):
         url = f"{API}/tier/{tier}/rate_limit/1"
-        answers = [
+        responses = [
             await client.get(url),
             await client.patch(url, headers=root.headers, json={}),
             await client.patch(url, headers=root.headers, json={"limit": 1}),
             await client.delete(url, headers=root.headers),
         ]
-        assert [(answer.status_code, answer.json()) for answer in answers] == [(404, {"detail": detail})] * 4
+        assert [(response.status_code, response.json()) for response in responses] == [(404, {"detail": detail})] * 4
 
 
 async def test_delete(client: httpx.AsyncClient, root: Account) -> None:

@@ -39,8 +39,8 @@ class Bucket:
         self._script: Script = self.redis.register_script(script.replace(READS_CLOCK, "{ARGV[3], ARGV[4]}"))
 
     def admit(self, now: int, limit: int, period: int) -> list[int]:
-        answer: bytes = self._script([self.key], [limit, period, now // SECOND, now % SECOND])
-        return [int(number) for number in answer.split()]
+        response: bytes = self._script([self.key], [limit, period, now // SECOND, now % SECOND])
+        return [int(number) for number in response.split()]
 
 
 @dataclass

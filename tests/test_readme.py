@@ -75,13 +75,13 @@ async def test_the_first_steps(server: str, worker: None, services: Services, ro
     status, output = await shell(spaced, tmp_path, environment)
 
     assert status == 0, output
-    answers = [json.loads(line) for line in output.splitlines() if line.strip()]
-    assert answers[-1] == {"detail": "User not authenticated."}
-    assert answers[-2] == {"message": "Logged out successfully"}
-    task = answers[-3]
+    responses = [json.loads(line) for line in output.splitlines() if line.strip()]
+    assert responses[-1] == {"detail": "User not authenticated."}
+    assert responses[-2] == {"message": "Logged out successfully"}
+    task = responses[-3]
     assert (task["status"], task["result"]) == ("complete", "Task hello is complete!")
-    assert not [answer for answer in answers[:-1] if "detail" in answer], output
-    assert len(answers) == len(re.findall(r"(?m)^curl ", script))
+    assert not [response for response in responses[:-1] if "detail" in response], output
+    assert len(responses) == len(re.findall(r"(?m)^curl ", script))
 
 
 @pytest.fixture

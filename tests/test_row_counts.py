@@ -131,5 +131,5 @@ async def test_a_page_and_its_total_are_of_one_moment(client: httpx.AsyncClient,
     while not all(each.done() for each in writing):
         page = await crud_posts.read_page(rows.database, OffsetWindow(page=1, items_per_page=100), author.username)
         assert page.total_count == len(page.rows)
-    answer = (await client.get(f"{API}/{author.username}/posts")).json()
-    assert (answer["total_count"], answer["has_more"]) == (80, True)
+    response = (await client.get(f"{API}/{author.username}/posts")).json()
+    assert (response["total_count"], response["has_more"]) == (80, True)

@@ -48,18 +48,20 @@ async def test_any_printable_name_is_found_again(client: httpx.AsyncClient, root
 
 @pytest.mark.parametrize("name", ["", "x" * 51, "a/b", "a\nb", "a\x00b", "a\u202eb", None, 1])
 async def test_other_names_are_refused(client: httpx.AsyncClient, root: Account, name: object) -> None:
-    answer = await client.post(f"{API}/tier", headers=root.headers, json={"name": name})
+    response = await client.post(f"{API}/tier", headers=root.headers, json={"name": name})
 
-    assert answer.status_code == 422
+    assert response.status_code == 422
 
 
 async def test_of_simultaneous_identical_creations_one_succeeds(client: httpx.AsyncClient, root: Account) -> None:
-    answers = await asyncio.gather(
+    responses = await asyncio.gather(
         *(client.post(f"{API}/tier", headers=root.headers, json={"name": "free"}) for _ in range(8))
     )
 
-    assert sorted(answer.status_code for answer in answers) == [201] + [422] * 7
-    assert {answer.json()["detail"] for answer in answers if answer.status_code == 422} == {"Tier Name not available"}
+    assert sorted(response.status_code for response in responses) == [201] + [422] * 7
+    assert {response.json()["detail"] for response in responses if response.status_code == 422} == {
+        "Tier Name not available"
+    }
 
 
 async def test_update(client: httpx.AsyncClient, rows: Rows, root: Account) -> None:
@@ -86,10 +88,10 @@ async def test_deletion_takes_the_rules_and_frees_the_users(
     tier, account = await rows.tier("free"), await rows.user("userson")
     await rows.rate_limit(tier)
     await rows.join_tier(account, tier)
-    answer = await client.delete(f"{API}/tier/free", headers=root.headers)
+    response = await client.delete(f"{API}/tier/free", headers=root.headers)
     again = await client.delete(f"{API}/tier/free", headers=root.headers)
 
-    assert (answer.status_code, answer.json()) == (200, {"message": "Tier deleted"})
+    assert (response.status_code, response.json()) == (200, {"message": "Tier deleted"})
     assert (again.status_code, again.json()) == (404, {"detail": "Tier not found"})
     assert (await client.get(f"{API}/user/userson")).json()["tier_id"] is None
     assert (await client.get(f"{API}/user/userson/tier")).json() is None

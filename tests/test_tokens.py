@@ -66,10 +66,10 @@ async def test_a_forged_or_swapped_token_is_refused(
 ) -> None:
     account = await rows.user()
     headers = {"Authorization": f"Bearer {forgeries(account, settings)[name]}"}
-    answer = await client.get(f"{API}/user/me", headers=headers)
+    response = await client.get(f"{API}/user/me", headers=headers)
     real = await client.get(f"{API}/user/me", headers=account.headers)
 
-    assert (answer.status_code, answer.json(), answer.headers["WWW-Authenticate"]) == (401, DEAD, "Bearer")
+    assert (response.status_code, response.json(), response.headers["WWW-Authenticate"]) == (401, DEAD, "Bearer")
     assert real.status_code == 200
 
 
@@ -98,9 +98,9 @@ async def test_tokens_in_each_others_place_end_no_session(client: httpx.AsyncCli
     account = await rows.user()
     access = account.headers["Authorization"].removeprefix("Bearer ")
     cookie = {"Cookie": f"refresh_token={access}"}
-    answer = await client.post(f"{API}/logout", headers={**account.headers, **cookie})
+    response = await client.post(f"{API}/logout", headers={**account.headers, **cookie})
 
-    assert (answer.status_code, answer.json()) == (401, {"detail": "Invalid token."})
+    assert (response.status_code, response.json()) == (401, {"detail": "Invalid token."})
     assert (await client.get(f"{API}/user/me", headers=account.headers)).status_code == 200
 
 
@@ -123,9 +123,9 @@ async def test_a_user_removed_from_the_database_renews_nothing(client: httpx.Asy
     await client.delete(f"{API}/db_user/userson", headers=root.headers)
     await rows.user("userson")
     cookie = {"Cookie": f"refresh_token={account.refresh_token}"}
-    answer = await client.post(f"{API}/refresh", headers=cookie)
+    response = await client.post(f"{API}/refresh", headers=cookie)
 
-    assert (answer.status_code, answer.json()) == (401, {"detail": "Invalid refresh token."})
+    assert (response.status_code, response.json()) == (401, {"detail": "Invalid refresh token."})
     assert (await client.get(f"{API}/user/me", headers=account.headers)).status_code == 401
 
 
@@ -133,16 +133,16 @@ async def test_responses_with_tokens_are_not_stored(client: httpx.AsyncClient, r
     account = await rows.user("userson")
     body = {"current_password": PASSWORD, "new_password": "another password"}
     cookie = {"Cookie": f"refresh_token={account.refresh_token}"}
-    answers = [
+    responses = [
         await client.post(f"{API}/login", data={"username": "userson", "password": PASSWORD}),
         await client.post(f"{API}/refresh", headers=cookie),
         await client.patch(f"{API}/user/userson/password", headers=account.headers, json=body),
     ]
 
-    for answer in answers:
-        assert answer.status_code == 200, answer.text
-        assert answer.headers["Cache-Control"] == "private, no-store"
-        attributes = {part.strip().lower() for part in answer.headers["Set-Cookie"].split(";")[1:]}
+    for response in responses:
+        assert response.status_code == 200, response.text
+        assert response.headers["Cache-Control"] == "private, no-store"
+        attributes = {part.strip().lower() for part in response.headers["Set-Cookie"].split(";")[1:]}
         assert attributes >= COOKIE
 
 
@@ -155,12 +155,12 @@ async def test_lifetimes_and_the_cookie_follow_the_settings(services: Services, 
         ALGORITHM="HS512",
     )
     async with running(create_application(router=router, settings=settings)) as client:
-        answer = await client.post(f"{API}/login", data={"username": "userson", "password": PASSWORD})
-    token = answer.json()["access_token"]
+        response = await client.post(f"{API}/login", data={"username": "userson", "password": PASSWORD})
+    token = response.json()["access_token"]
     claims = jwt.get_unverified_claims(token)
 
     assert jwt.get_unverified_header(token)["alg"] == "HS512"
     assert claims["exp"] - claims["iat"] == 120
     assert {"samesite=strict", "max-age=86400"} <= {
-        part.strip().lower() for part in answer.headers["Set-Cookie"].split(";")
+        part.strip().lower() for part in response.headers["Set-Cookie"].split(";")
     }

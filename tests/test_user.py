@@ -48,10 +48,10 @@ async def stored(rows: Rows, username: str) -> Any:
 
 class TestCreate:
     async def test_returns_the_public_fields(self, client: httpx.AsyncClient) -> None:
-        answer = await client.post(f"{API}/user", json=NEW_USER)
+        response = await client.post(f"{API}/user", json=NEW_USER)
 
-        assert answer.status_code == 201
-        assert answer.json() == {
+        assert response.status_code == 201
+        assert response.json() == {
             "id": 1,
             "name": "User Userson",
             "username": "userson",
@@ -76,15 +76,15 @@ class TestCreate:
 
     async def test_a_username_is_taken_once(self, client: httpx.AsyncClient) -> None:
         await client.post(f"{API}/user", json=NEW_USER)
-        answer = await client.post(f"{API}/user", json=NEW_USER | {"email": "other@example.com"})
+        response = await client.post(f"{API}/user", json=NEW_USER | {"email": "other@example.com"})
 
-        assert (answer.status_code, answer.json()) == (422, {"detail": "Username not available"})
+        assert (response.status_code, response.json()) == (422, {"detail": "Username not available"})
 
     async def test_names_stay_taken_after_a_soft_deletion(self, client: httpx.AsyncClient, rows: Rows) -> None:
         account = await rows.user("userson")
         await client.delete(f"{API}/user/userson", headers=account.headers)
-        answer = await client.post(f"{API}/user", json=NEW_USER)
-        assert (answer.status_code, answer.json()) == (422, {"detail": "Username not available"})
+        response = await client.post(f"{API}/user", json=NEW_USER)
+        assert (response.status_code, response.json()) == (422, {"detail": "Username not available"})
 
         root = await rows.superuser()
         await client.delete(f"{API}/db_user/userson", headers=root.headers)
@@ -92,19 +92,19 @@ class TestCreate:
 
     @pytest.mark.parametrize("username", ["user", "users", "me", "tier", "tiers", "tasks", "login", "health", "post"])
     async def test_names_that_routes_need_are_not_available(self, client: httpx.AsyncClient, username: str) -> None:
-        answer = await client.post(f"{API}/user", json=NEW_USER | {"username": username})
+        response = await client.post(f"{API}/user", json=NEW_USER | {"username": username})
 
-        assert (answer.status_code, answer.json()) == (422, {"detail": "Username not available"})
+        assert (response.status_code, response.json()) == (422, {"detail": "Username not available"})
 
     @pytest.mark.parametrize("twin", [{}, {"username": "another"}, {"email": "another@example.com"}])
     async def test_of_simultaneous_identical_creations_one_succeeds(
         self, client: httpx.AsyncClient, twin: dict[str, str]
     ) -> None:
         bodies = [NEW_USER, NEW_USER | twin] * 5
-        answers = await asyncio.gather(*(client.post(f"{API}/user", json=body) for body in bodies))
+        responses = await asyncio.gather(*(client.post(f"{API}/user", json=body) for body in bodies))
 
-        assert sorted(answer.status_code for answer in answers) == [201] + [422] * 9
-        details = {answer.json()["detail"] for answer in answers if answer.status_code == 422}
+        assert sorted(response.status_code for response in responses) == [201] + [422] * 9
+        details = {response.json()["detail"] for response in responses if response.status_code == 422}
         assert details <= {"Username not available", "Email is already registered"}
 
     @pytest.mark.parametrize(
@@ -143,11 +143,11 @@ class TestCreate:
         ids=str,
     )
     async def test_invalid_values_are_refused(self, client: httpx.AsyncClient, wrong: dict[str, Any]) -> None:
-        answer = await client.post(f"{API}/user", json=NEW_USER | wrong)
+        response = await client.post(f"{API}/user", json=NEW_USER | wrong)
 
-        assert answer.status_code == 422
+        assert response.status_code == 422
         field = next(iter(wrong))
-        assert [problem["loc"] for problem in answer.json()["detail"]] == [["body", field]]
+        assert [problem["loc"] for problem in response.json()["detail"]] == [["body", field]]
 
     @pytest.mark.parametrize("password", ["8 bytes!", "x" * 72, "é" * 36, "password", "        "])
     async def test_a_password_has_no_rule_but_its_length(self, client: httpx.AsyncClient, password: str) -> None:
@@ -158,9 +158,9 @@ class TestCreate:
 
     async def test_a_url_is_kept_as_it_was_written(self, client: httpx.AsyncClient) -> None:
         url = "https://Example.com/a%20b?q=é#f"
-        answer = await client.post(f"{API}/user", json=NEW_USER | {"profile_image_url": url})
+        response = await client.post(f"{API}/user", json=NEW_USER | {"profile_image_url": url})
 
-        assert answer.json()["profile_image_url"] == url
+        assert response.json()["profile_image_url"] == url
 
 
 class TestRead:
@@ -171,33 +171,33 @@ class TestRead:
 
         paths = ["/user/gone", "/user/gone/tier", "/gone/posts", f"/gone/post/{post.id}", "/user/gone/rate_limits"]
         for path in paths:
-            answer = await client.get(API + path, headers=root.headers)
-            assert (answer.status_code, answer.json()) == (404, {"detail": "User not found"}), path
+            response = await client.get(API + path, headers=root.headers)
+            assert (response.status_code, response.json()) == (404, {"detail": "User not found"}), path
         listed = (await client.get(f"{API}/users")).json()
         assert [user["username"] for user in listed["data"]] == [root.username]
         assert listed["total_count"] == 1
 
     @pytest.mark.parametrize("username", ["nobody", "NOBODY", "with space", "a" * 300, "%C3%A9"])
     async def test_an_unknown_user_is_not_found(self, client: httpx.AsyncClient, username: str) -> None:
-        answer = await client.get(f"{API}/user/{username}")
+        response = await client.get(f"{API}/user/{username}")
 
-        assert (answer.status_code, answer.json()) == (404, {"detail": "User not found"})
+        assert (response.status_code, response.json()) == (404, {"detail": "User not found"})
 
     async def test_me_needs_no_redirect(self, client: httpx.AsyncClient, rows: Rows) -> None:
         account = await rows.user("userson")
         for path in ("/user/me", "/user/me/"):
-            answer = await client.get(API + path, headers=account.headers)
-            assert (answer.status_code, answer.json()["username"]) == (200, "userson")
+            response = await client.get(API + path, headers=account.headers)
+            assert (response.status_code, response.json()["username"]) == (200, "userson")
 
 
 class TestUpdate:
     async def test_changes_what_is_given_and_nothing_else(self, client: httpx.AsyncClient, rows: Rows) -> None:
         account = await rows.user("userson")
         before = await stored(rows, "userson")
-        answer = await client.patch(f"{API}/user/userson", headers=account.headers, json={"name": "New Name"})
+        response = await client.patch(f"{API}/user/userson", headers=account.headers, json={"name": "New Name"})
         after = await stored(rows, "userson")
 
-        assert (answer.status_code, answer.json()) == (200, {"message": "User updated"})
+        assert (response.status_code, response.json()) == (200, {"message": "User updated"})
         assert after.name == "New Name"
         assert after.updated_at > before.created_at
         changed = {name for name in before._mapping if before._mapping[name] != after._mapping[name]}
@@ -206,27 +206,27 @@ class TestUpdate:
     async def test_an_empty_body_changes_nothing(self, client: httpx.AsyncClient, rows: Rows) -> None:
         account = await rows.user("userson")
         before = await stored(rows, "userson")
-        answer = await client.patch(f"{API}/user/userson", headers=account.headers, json={})
+        response = await client.patch(f"{API}/user/userson", headers=account.headers, json={})
 
-        assert answer.status_code == 200
+        assert response.status_code == 200
         assert await stored(rows, "userson") == before
 
     @pytest.mark.parametrize("field", ["name", "username", "email", "profile_image_url"])
     async def test_null_is_refused(self, client: httpx.AsyncClient, rows: Rows, field: str) -> None:
         account = await rows.user("userson")
-        answer = await client.patch(f"{API}/user/userson", headers=account.headers, json={field: None})
+        response = await client.patch(f"{API}/user/userson", headers=account.headers, json={field: None})
 
-        assert answer.status_code == 422
+        assert response.status_code == 422
 
     @pytest.mark.parametrize(
         "field", ["is_superuser", "hashed_password", "password", "id", "uuid", "tier_id", "is_deleted"]
     )
     async def test_protected_fields_cannot_be_set(self, client: httpx.AsyncClient, rows: Rows, field: str) -> None:
         account = await rows.user("userson")
-        answer = await client.patch(f"{API}/user/userson", headers=account.headers, json={field: 1})
+        response = await client.patch(f"{API}/user/userson", headers=account.headers, json={field: 1})
 
-        assert answer.status_code == 422
-        assert answer.json()["detail"][0]["type"] == "extra_forbidden"
+        assert response.status_code == 422
+        assert response.json()["detail"][0]["type"] == "extra_forbidden"
 
     @pytest.mark.parametrize(
         ("values", "detail"),
@@ -242,9 +242,9 @@ class TestUpdate:
         account = await rows.user("userson")
         taken = await rows.user("taken")
         body = {name: value.format(taken=taken.user.email.upper()) for name, value in values.items()}
-        answer = await client.patch(f"{API}/user/userson", headers=account.headers, json=body)
+        response = await client.patch(f"{API}/user/userson", headers=account.headers, json=body)
 
-        assert (answer.status_code, answer.json()) == (422, {"detail": detail})
+        assert (response.status_code, response.json()) == (422, {"detail": detail})
 
     async def test_a_renamed_users_token_stays_its_own(self, client: httpx.AsyncClient, rows: Rows) -> None:
         account = await rows.user("first")
@@ -252,29 +252,29 @@ class TestUpdate:
         heir = await rows.user("first")
 
         assert (await client.get(f"{API}/user/me", headers=account.headers)).json()["username"] == "second"
-        answer = await client.patch(f"{API}/user/first", headers=account.headers, json={"name": "Not mine"})
-        assert answer.status_code == 403
+        response = await client.patch(f"{API}/user/first", headers=account.headers, json={"name": "Not mine"})
+        assert response.status_code == 403
         assert (await client.get(f"{API}/user/me", headers=heir.headers)).json()["username"] == "first"
 
     async def test_simultaneous_renames_to_one_name(self, client: httpx.AsyncClient, rows: Rows) -> None:
         accounts = [await rows.user() for _ in range(8)]
-        answers = await asyncio.gather(
+        responses = await asyncio.gather(
             *(
                 client.patch(f"{API}/user/{account.username}", headers=account.headers, json={"username": "wanted"})
                 for account in accounts
             )
         )
 
-        assert sorted(answer.status_code for answer in answers) == [200] + [422] * 7
+        assert sorted(response.status_code for response in responses) == [200] + [422] * 7
 
 
 class TestDelete:
     async def test_ends_every_session_and_the_login(self, client: httpx.AsyncClient, rows: Rows) -> None:
         account = await rows.user("userson")
         other_session = rows.session(account.user)
-        answer = await client.delete(f"{API}/user/userson", headers=account.headers)
+        response = await client.delete(f"{API}/user/userson", headers=account.headers)
 
-        assert (answer.status_code, answer.json()) == (200, {"message": "User deleted"})
+        assert (response.status_code, response.json()) == (200, {"message": "User deleted"})
         for session in (account, other_session):
             assert (await client.get(f"{API}/user/me", headers=session.headers)).status_code == 401
             cookie = {"Cookie": f"refresh_token={session.refresh_token}"}
@@ -300,9 +300,9 @@ class TestDeleteFromDatabase:
         await rows.post(account)
         if softly_deleted_before:
             await client.delete(f"{API}/user/userson", headers=account.headers)
-        answer = await client.delete(f"{API}/db_user/userson", headers=root.headers)
+        response = await client.delete(f"{API}/db_user/userson", headers=root.headers)
 
-        assert (answer.status_code, answer.json()) == (200, {"message": "User deleted from the database"})
+        assert (response.status_code, response.json()) == (200, {"message": "User deleted from the database"})
         assert await stored(rows, "userson") is None
         await rows.user("userson")
         assert (await client.get(f"{API}/userson/posts")).json()["total_count"] == 0
@@ -311,9 +311,9 @@ class TestDeleteFromDatabase:
 
     async def test_an_unknown_user_is_not_found(self, client: httpx.AsyncClient, rows: Rows) -> None:
         root = await rows.superuser()
-        answer = await client.delete(f"{API}/db_user/nobody", headers=root.headers)
+        response = await client.delete(f"{API}/db_user/nobody", headers=root.headers)
 
-        assert (answer.status_code, answer.json()) == (404, {"detail": "User not found"})
+        assert (response.status_code, response.json()) == (404, {"detail": "User not found"})
 
 
 class TestTier:
@@ -331,17 +331,17 @@ class TestTier:
 
     async def test_read_without_a_tier_is_null(self, client: httpx.AsyncClient, rows: Rows) -> None:
         await rows.user("userson")
-        answer = await client.get(f"{API}/user/userson/tier")
+        response = await client.get(f"{API}/user/userson/tier")
 
-        assert (answer.status_code, answer.json()) == (200, None)
+        assert (response.status_code, response.json()) == (200, None)
 
     async def test_a_superuser_gives_a_tier(self, client: httpx.AsyncClient, rows: Rows) -> None:
         account, root, tier = await rows.user("userson"), await rows.superuser(), await rows.tier("free")
         body = {"tier_id": tier.id}
-        answer = await client.patch(f"{API}/user/userson/tier", headers=root.headers, json=body)
+        response = await client.patch(f"{API}/user/userson/tier", headers=root.headers, json=body)
         read = (await client.get(f"{API}/user/userson/tier")).json()
 
-        assert (answer.status_code, answer.json()) == (200, {"message": f"User {account.user.name} Tier updated"})
+        assert (response.status_code, response.json()) == (200, {"message": f"User {account.user.name} Tier updated"})
         assert read.keys() == {
             "id", "name", "username", "email", "profile_image_url", "tier_id", "tier_name", "tier_created_at"
         }  # fmt: skip
@@ -362,9 +362,11 @@ class TestTier:
         self, client: httpx.AsyncClient, rows: Rows, tier_id: object
     ) -> None:
         root = await rows.superuser()
-        answer = await client.patch(f"{API}/user/{root.username}/tier", headers=root.headers, json={"tier_id": tier_id})
+        response = await client.patch(
+            f"{API}/user/{root.username}/tier", headers=root.headers, json={"tier_id": tier_id}
+        )
 
-        assert answer.status_code in ({404, 422} if tier_id is True else {422})
+        assert response.status_code in ({404, 422} if tier_id is True else {422})
 
     async def test_rate_limits_of_the_tier(self, client: httpx.AsyncClient, rows: Rows) -> None:
         account, root, tier = await rows.user("userson"), await rows.superuser(), await rows.tier()

@@ -259,11 +259,13 @@ async def test_every_endpoint_works_with_one_connection(services: Services, rows
     post = await rows.post(account)
     async with application(settings) as (_, client):
         requests = requests_of(account, root, post.id, tier.name)
-        answers = await asyncio.gather(
+        responses = await asyncio.gather(
             *(client.request(**{**request, "url": API + request["url"]}) for _ in range(4) for request in requests)
         )
-    failed = [answer for answer in answers if answer.status_code >= 500 and not answer.url.path.endswith("/ready")]
-    assert [(answer.request.method, answer.url.path, answer.text) for answer in failed] == []
+    failed = [
+        response for response in responses if response.status_code >= 500 and not response.url.path.endswith("/ready")
+    ]
+    assert [(response.request.method, response.url.path, response.text) for response in failed] == []
 
 
 async def test_a_burst_of_empty_changes_is_served(services: Services, rows: Rows) -> None:
@@ -271,8 +273,8 @@ async def test_a_burst_of_empty_changes_is_served(services: Services, rows: Rows
     account = await rows.user()
     async with application(services.settings(REDIS_CACHE_PORT=str(free_port()))) as (_, client):
         path = f"{API}/user/{account.username}"
-        answers = await asyncio.gather(*(client.patch(path, headers=account.headers, json={}) for _ in range(200)))
-    assert {answer.status_code for answer in answers} == {200}
+        responses = await asyncio.gather(*(client.patch(path, headers=account.headers, json={}) for _ in range(200)))
+    assert {response.status_code for response in responses} == {200}
 
 
 @pytest.mark.parametrize(
@@ -303,10 +305,10 @@ async def test_a_write_is_two_statements(
     superusers_only = "tier" in path or "db_" in path
     url = API + path.format(name=account.username, id=post.id, tier=tier.name, rule=rule.id)
     with recorded_statements(rows.database) as statements:
-        answer = await client.request(
+        response = await client.request(
             method, url, headers=root.headers if superusers_only else account.headers, json=body
         )
-    assert answer.status_code in {200, 201}, answer.text
+    assert response.status_code in {200, 201}, response.text
     assert len(statements) == 2, statements
 
 
@@ -341,9 +343,9 @@ class TestReadOnly:
 class TestSessions:
     async def refresh(self, client: httpx.AsyncClient, token: str) -> httpx.Response:
         client.cookies.clear()
-        answer = await client.post(f"{API}/refresh", headers={"Cookie": f"refresh_token={token}"})
+        response = await client.post(f"{API}/refresh", headers={"Cookie": f"refresh_token={token}"})
         client.cookies.clear()
-        return answer
+        return response
 
     def jti(self, rows: Rows, token: str) -> str:
         claims = decode_token(token, TokenType.REFRESH, rows.settings)
@@ -354,10 +356,10 @@ class TestSessions:
         """Of eight simultaneous uses all get the same successor, and a late one gets the newest: one token is alive."""
         for _ in range(5):
             account = await rows.user()
-            answers = await asyncio.gather(*(self.refresh(client, account.refresh_token) for _ in range(8)))
-            successors = {self.jti(rows, answer.cookies["refresh_token"]) for answer in answers}
+            responses = await asyncio.gather(*(self.refresh(client, account.refresh_token) for _ in range(8)))
+            successors = {self.jti(rows, response.cookies["refresh_token"]) for response in responses}
             assert len(successors) == 1
-            newer = await self.refresh(client, answers[0].cookies["refresh_token"])
+            newer = await self.refresh(client, responses[0].cookies["refresh_token"])
             late = await self.refresh(client, account.refresh_token)
             assert self.jti(rows, late.cookies["refresh_token"]) == self.jti(rows, newer.cookies["refresh_token"])
             assert self.jti(rows, newer.cookies["refresh_token"]) not in successors

@@ -65,7 +65,7 @@ class Project:
             except httpx.HTTPError:
                 pass
             time.sleep(0.2)
-        raise AssertionError(f"{url} does not answer\n{self.compose('logs', '--tail=40')}")
+        raise AssertionError(f"{url} does not respond\n{self.compose('logs', '--tail=40')}")
 
     def containers(self, service: str) -> list[str]:
         return self.compose("ps", "--quiet", service).split()

@@ -46,8 +46,8 @@ def url(project: Project) -> str:
 def test_the_admin_logs_in_with_the_password_of_the_file(project: Project) -> None:
     password = (project.folder / "secrets/admin_password").read_text().strip()
     project.compose("run", "--rm", "create_superuser")
-    answer = httpx.post(f"{url(project)}{API}/login", data={"username": "admin", "password": password})
-    assert answer.status_code == 200
+    response = httpx.post(f"{url(project)}{API}/login", data={"username": "admin", "password": password})
+    assert response.status_code == 200
 
 
 def test_without_settings_the_start_ends_with_one_clear_line(project: Project) -> None:
