@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,8 +102,8 @@ def _headers(url: str, role: str) -> list[str]:
     return ["--header", f"Authorization: Bearer {_token(url, 'fuzz' if role == 'user' else 'admin')}"]
 
 
-def _fuzz(url: str, role: str, examples: int, seed: int, folder: Path) -> Outcome:
-    command = [sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json", *_headers(url, role)]
+def _fuzz(url: str, role: str, headers: Sequence[str], examples: int, seed: int, folder: Path) -> Outcome:
+    command = [sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json", *headers]
     command += ["--checks", CHECKS, "--max-examples", str(examples), "--seed", str(seed)]
     command += ["--continue-on-failure", "--warnings", "off", "--suppress-health-check", "all"]
     begin = time.monotonic()
@@ -123,7 +123,9 @@ def main() -> int:
     with _api() as url, temporary_folder() as folder:
         operations = sum(map(len, httpx.get(f"{url}/openapi.json").json()["paths"].values()))
         examples = max(1, options.cases // (len(ROLES) * operations))
-        outcomes = [_fuzz(url, role, examples, options.seed, folder) for role in ROLES]
+        # Before any request is generated, as generated logins may lock an account out.
+        headers = {role: _headers(url, role) for role in ROLES}
+        outcomes = [_fuzz(url, role, headers[role], examples, options.seed, folder) for role in ROLES]
     for outcome in outcomes:
         verdict = "every response as documented" if outcome.passed else "FAILED"
         print(f"{outcome.role:<10} {outcome.cases:>8} requests {outcome.seconds:>6.0f} s  {verdict}")
