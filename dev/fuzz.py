@@ -21,7 +21,7 @@ import httpx
 
 from dev.local.ports import free_port
 from dev.local.processes import wait_until
-from dev.services import POSTGRES_FAST, PostgresServer, ValkeyServer, temporary_folder
+from dev.services import POSTGRES_FAST, PostgresServer, ValkeyServer, server_variables, temporary_folder
 
 PROJECT = Path(__file__).resolve().parents[1]
 PASSWORD = "a password of the fuzzer"  # noqa: S105 - of accounts that live as long as the run
@@ -48,17 +48,12 @@ def _environment(postgres: PostgresServer, valkey: ValkeyServer) -> dict[str, st
         "PASSWORD_HASH_ROUNDS": "4",
         "ADMIN_USERNAME": "admin",
         "ADMIN_PASSWORD": PASSWORD,
-        "POSTGRES_SERVER": postgres.host,
-        "POSTGRES_PORT": str(postgres.port),
-        "POSTGRES_PASSWORD": postgres.password,
         "DEFAULT_RATE_LIMIT_LIMIT": "1000000",
         "LOGIN_RATE_LIMIT_LIMIT": "1000000",
         "REGISTRATION_RATE_LIMIT_LIMIT": "1000000",
         "LOG_LEVEL": "ERROR",
     }
-    for part in ("CACHE", "QUEUE", "RATE_LIMIT"):
-        values |= {f"REDIS_{part}_HOST": valkey.host, f"REDIS_{part}_PORT": str(valkey.port)}
-    return os.environ | values
+    return os.environ | server_variables(postgres, valkey) | values
 
 
 def _answers(url: str) -> bool:

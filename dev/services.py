@@ -32,6 +32,7 @@ __all__ = [
     "Server",
     "ServiceError",
     "ValkeyServer",
+    "server_variables",
     "temporary_folder",
 ]
 
@@ -170,3 +171,20 @@ class ValkeyServer(Server):
             stream.write(b"PING\r\n")
             stream.flush()
             return (not self.password or stream.readline() == b"+OK\r\n") and stream.readline() == b"+PONG\r\n"
+
+
+def server_variables(postgres: PostgresServer, valkey: ValkeyServer) -> dict[str, str]:
+    """The environment variables with which an application uses these servers, the Valkey for all three purposes."""
+    variables = {
+        "POSTGRES_SERVER": postgres.host,
+        "POSTGRES_PORT": str(postgres.port),
+        "POSTGRES_USER": postgres.user,
+        "POSTGRES_PASSWORD": postgres.password,
+    }
+    for part in ("CACHE", "QUEUE", "RATE_LIMIT"):
+        variables |= {
+            f"REDIS_{part}_HOST": valkey.host,
+            f"REDIS_{part}_PORT": str(valkey.port),
+            f"REDIS_{part}_PASSWORD": valkey.password,
+        }
+    return variables

@@ -17,7 +17,7 @@ import httpx
 from benchmarks.compare.cores import Cores, pin
 from dev.local.ports import free_port
 from dev.local.processes import wait_until
-from dev.services import POSTGRES_FAST, PostgresServer, ServiceError, ValkeyServer, temporary_folder
+from dev.services import POSTGRES_FAST, PostgresServer, ServiceError, ValkeyServer, server_variables, temporary_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRET_KEY = "a secret of the benchmarks that is long enough for everything"
@@ -79,17 +79,11 @@ def environment(postgres: PostgresServer, valkey: ValkeyServer) -> dict[str, str
         "LOG_LEVEL": "ERROR",
         "SECRET_KEY": SECRET_KEY,
         "ACCESS_TOKEN_EXPIRE_MINUTES": "1440",
-        "POSTGRES_USER": postgres.user,
-        "POSTGRES_PASSWORD": postgres.password,
-        "POSTGRES_SERVER": postgres.host,
-        "POSTGRES_PORT": str(postgres.port),
         "POSTGRES_DB": "ours",
         "BARE_POSTGRES_URL": url_of(postgres, "bare"),
         "BARE_REDIS_URL": f"redis://{valkey.host}:{valkey.port}/1",
     }
-    for part in ("CACHE", "QUEUE", "RATE_LIMIT"):
-        values |= {f"REDIS_{part}_HOST": valkey.host, f"REDIS_{part}_PORT": str(valkey.port)}
-    return {**os.environ, **values}
+    return os.environ | server_variables(postgres, valkey) | values
 
 
 def url_of(postgres: PostgresServer, database: str) -> str:
