@@ -75,13 +75,15 @@ bench: install ## Compare the hot requests with a hand-written application (ONLY
 profile: install ## Draw a flame graph of one of these requests (SCENARIO=S5 SECONDS=5)
 	$(PY) -m benchmarks.profile $(SCENARIO) --seconds $(SECONDS)
 
-check: install ## Check format, lint, types, import directions, lock file, migrations
+check: install ## Check format, lint, types, import directions, lock file, migrations, workflows
 	$(PY) -m ruff format --check $(SOURCES)
 	$(PY) -m ruff check $(SOURCES)
 	$(PY) -m mypy
 	PYTHONPATH=src $(PY) -c 'from importlinter.cli import lint_imports_command as main; main()' --no-logo
 	$(POETRY) check --lock
 	$(PY) -m dev.check_migrations
+	$(PY) -m dev.lint_migrations
+	$(VENV)/bin/zizmor --offline --persona pedantic --quiet .github
 
 chaos: SECONDS = 120
 chaos: install ## Inject random faults into real processes (SECONDS=120 SEED=1)

@@ -43,8 +43,10 @@ for pid in [start() for _ in range({STARTERS})]:
 """
 
 
-def alembic(services: Services, database: str, *arguments: str, folder: Path = SRC) -> subprocess.CompletedProcess[str]:
-    environment = services.environment(POSTGRES_DB=database)
+def alembic(
+    services: Services, database: str, *arguments: str, folder: Path = SRC, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    environment = services.environment(POSTGRES_DB=database, **variables)
     command = [sys.executable, "-m", "alembic", *arguments]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 

@@ -6,14 +6,14 @@ import pkgutil
 from logging.config import fileConfig
 
 from alembic import context
-from sqlalchemy import Connection, UniqueConstraint, pool
+from sqlalchemy import Connection, UniqueConstraint, pool, text
 from sqlalchemy.schema import SchemaItem
 
 import app.models
 from app.core.config import settings
 from app.core.db import row_count, token_blacklist  # noqa: F401 - tables of the core
 from app.core.db.database import Base
-from app.core.db.engine import create_engine
+from app.core.db.engine import create_engine, server_timeouts
 
 for module in pkgutil.iter_modules(app.models.__path__):
     importlib.import_module(f"app.models.{module.name}")
@@ -27,6 +27,8 @@ def include_object(element: SchemaItem, name: str | None, kind: str, reflected: 
 
 
 def migrate(connection: Connection) -> None:
+    # A statement that waits for a table makes all later ones wait behind it: better that the migration fails.
+    connection.execute(text(f"SET lock_timeout = {server_timeouts(settings)['lock_timeout']}"))
     context.configure(
         connection=connection, target_metadata=Base.metadata, compare_type=True, include_object=include_object
     )
