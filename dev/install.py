@@ -96,14 +96,24 @@ def install_tools(tools: Environment) -> list[str]:
     return pip
 
 
+def listed(requirements: Path) -> set[str]:
+    """The names of the packages in an exported list."""
+    lines = requirements.read_text().splitlines() if requirements.exists() else []
+    return {line.partition("==")[0] for line in lines if "==" in line}
+
+
 def install_packages(environment: Environment, tools: Environment, pip: list[str]) -> None:
     """Installs the packages of the lock, each file checked against the lock's hash."""
     say("the packages of poetry.lock")
-    requirements = str(TOOLS / "requirements.txt")
+    requirements = TOOLS / "requirements.txt"
+    former = listed(requirements)
     poetry = [str(tools.python), "-m", "poetry", "--no-interaction", "export"]
-    run([*poetry, "--with", "dev", "--output", requirements], "reading poetry.lock")
-    target = ["--python", str(environment.python), "install", "--no-deps", "--require-hashes", "--no-compile"]
-    run([*pip, *target, "--requirement", requirements], "installing the packages of poetry.lock")
+    run([*poetry, "--with", "dev", "--output", str(requirements)], "reading poetry.lock")
+    pip = [*pip, "--python", str(environment.python)]
+    install = ["install", "--no-deps", "--require-hashes", "--no-compile", "--requirement", str(requirements)]
+    run([*pip, *install], "installing the packages of poetry.lock")
+    if removed := sorted(former - listed(requirements)):
+        run([*pip, "uninstall", "--yes", *removed], "uninstalling packages that poetry.lock no longer has")
     # On all cores, unlike pip; some packages contain templates that do not compile.
     compile_all = [str(environment.python), "-m", "compileall", "-q", "-j", "0", str(environment.python.parents[1])]
     subprocess.run(compile_all, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)

@@ -29,7 +29,7 @@ MEASURED = (
     else {}
 )
 """Makes a process of a test count for the coverage. Servers under load start without it: it slows them down."""
-SECRET_KEY = "a secret of the tests that is long enough for everything"
+SECRET_KEY = "a secret of the tests that is long enough for everything, HS512 too"
 POSTGRES_PASSWORD = "p@ss/word #with? %20 'everything\""
 VALKEY_PASSWORD = "v@l/key #& 'secret'"
 

@@ -5,7 +5,6 @@ import logging
 import random
 import time
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -24,7 +23,7 @@ from app.core.redis import (
 )
 from app.core.settings.redis import redis_url
 from dev.services import ValkeyServer, temporary_folder
-from tests.support.tcp import proxy, self_signed
+from tests.support.tcp import LOOPBACK_CERTIFICATE, loopback_tls, proxy
 
 TIMEOUT = 0.3
 PASSWORD = "p@ss/word #with? %20 'everything\" ü"
@@ -383,14 +382,13 @@ async def test_a_server_that_does_not_speak_redis_is_refused(noise: bytes) -> No
     server.close()
 
 
-async def test_tls_is_verified(valkey: ValkeyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tls, certificate = self_signed(tmp_path)
-    async with proxy(("127.0.0.1", valkey.port), tls) as way:
+async def test_tls_is_verified(valkey: ValkeyServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with proxy(("127.0.0.1", valkey.port), loopback_tls()) as way:
         address = url(valkey, port=way.port, tls=True)
         async with open_connection(address, name="test", timeout_seconds=TIMEOUT) as redis:
             with pytest.raises(RedisConnectionError, match="CERTIFICATE_VERIFY_FAILED"):
                 await redis.ping()
-        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        monkeypatch.setenv("SSL_CERT_FILE", str(LOOPBACK_CERTIFICATE))
         async with open_connection(address, name="test", timeout_seconds=TIMEOUT) as redis:
             large = b"x" * 5_000_000
             assert await redis.execute("SET", "large", large) == b"OK"

@@ -5,14 +5,10 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+LOOPBACK_CERTIFICATE = Path(__file__).with_name("loopback.pem")
+"""Self-signed, with its key; valid until 2126, good for nothing but tests."""
 
 
 @dataclass
@@ -66,29 +62,8 @@ async def proxy(target: tuple[str, int], tls: ssl.SSLContext | None = None) -> A
         await state.close()
 
 
-def self_signed(folder: Path, host: str = "127.0.0.1") -> tuple[ssl.SSLContext, Path]:
-    """A server's TLS context with a certificate of its own for the address, and the certificate's file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address(host))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    certificate_file, key_file = folder / "certificate.pem", folder / "key.pem"
-    certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    private = serialization.PrivateFormat.PKCS8
-    key_file.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, private, serialization.NoEncryption()),
-    )
+def loopback_tls() -> ssl.SSLContext:
+    """A server's TLS context for 127.0.0.1; clients that trust `LOOPBACK_CERTIFICATE` accept it."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate_file, key_file)
-    return context, certificate_file
+    context.load_cert_chain(LOOPBACK_CERTIFICATE)
+    return context
