@@ -12,9 +12,10 @@ from fastapi.routing import APIRoute
 from app.api import router as api_router
 from app.api.dependencies import Db, get_current_user, rate_limiter
 from app.api.paginated import PageWindow
+from app.api.short_ways import short_ways_of
 from app.core.cache import lane
 from app.core.cache.entries import Entry, EntryKey
-from app.core.cache.lane import HitLane, install_lanes
+from app.core.cache.lane import HitLane
 from app.core.cache.store import ResponseCache
 from app.core.config import Settings
 from app.core.setup import create_application
@@ -59,7 +60,7 @@ async def call(app: FastAPI, target: bytes, method: str = "GET", *, has_raw_path
 
 def lanes(app: FastAPI) -> dict[str, HitLane]:
     routes = (route for route in app.routes if isinstance(route, APIRoute))
-    return {route.path: route.app for route in routes if isinstance(route.app, HitLane)}
+    return {route.path: way for route in routes for way in short_ways_of(route) if isinstance(way, HitLane)}
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ async def full_way(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Async
     """The same application without lanes."""
     app = create_application(router=api_router, settings=settings)
     with monkeypatch.context() as patch:
-        patch.setattr("app.core.setup.install_lanes", lambda routes: None)
+        patch.setattr("app.api.short_ways.create_lane", lambda route: None)
         async with app.router.lifespan_context(app):
             yield app
 
@@ -200,7 +201,6 @@ async def depends_on_unmarked(value: Annotated[None, Depends(unmarked)]) -> None
 def test_only_routes_whose_dependencies_provide_have_a_lane(dependency: Any, expected: bool) -> None:
     app = FastAPI()
     _sample(app.router, "/{number}", dependency)
-    install_lanes(app.routes)
     assert bool(lanes(app)) is expected
 
 
@@ -211,7 +211,6 @@ async def test_an_endpoint_with_a_header_has_no_lane() -> None:
     @cache("lane_sample", resource_id_name="number")
     async def read(number: int, language: Annotated[str, Header()]) -> None: ...
 
-    install_lanes(app.routes)
     assert not lanes(app)
 
 

@@ -26,6 +26,9 @@ _OPTIONS = tuple(
 _NAMED_GROUP = re.compile(r"\(\?P<\w+>")
 _MATCHES_NOTHING = r"(?!)"
 PATH_PARAMETER = re.compile(r"\{[^}]*\}")
+_LOCATED_BY = "app.located_by"
+FAILURE = "app.failure"
+"""The key in the scope for an exception that the request has already met: FastAPI's error handlers respond to it."""
 
 
 def _can_be_rebuilt(context: RouteContext) -> bool:
@@ -161,21 +164,35 @@ class RouteIndex:
         table = self._tables.get(scope["method"])
         return table.find(_route_path(scope)) if table else None
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def locate(self, scope: Scope) -> Route | None:
+        """The request's route, entered into the scope as FastAPI does it; None if FastAPI's router has to find it."""
+        if scope.get(_LOCATED_BY) is self:
+            located: Route = scope["route"]
+            return located
         if (found := self._find(scope)) is None:
-            await self._app(scope, receive, with_relative_location(scope, send))
-            return
+            return None
         route, parameters = found
         scope.setdefault("router", self._router)
         scope["route"] = route
         scope["endpoint"] = route.endpoint
         scope["path_params"] = {**scope.get("path_params", {}), **parameters}
-        await route.app(scope, receive, send)
+        scope[_LOCATED_BY] = self
+        return route
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if FAILURE in scope:
+            raise scope[FAILURE]
+        if route := self.locate(scope):
+            await route.app(scope, receive, send)
+        else:
+            await self._app(scope, receive, with_relative_location(scope, send))
 
 
-def install_index(router: APIRouter) -> None:
+def install_index(router: APIRouter) -> RouteIndex:
     """Puts the index in front of the router; it follows routes that are added later."""
-    router.middleware_stack = RouteIndex(router.middleware_stack, router)
+    index = RouteIndex(router.middleware_stack, router)
+    router.middleware_stack = index
+    return index
 
 
 def route_template(request: Request) -> str:

@@ -13,9 +13,9 @@ from starlette.types import ASGIApp
 
 from app.api.docs import Application, install_docs
 from app.api.errors import install_error_handlers
-from app.api.routes import flatten, install_index, reserved_names
+from app.api.routes import RouteIndex, flatten, install_index, reserved_names
+from app.api.short_ways import ShortWaysMiddleware, prepare_short_ways
 from app.core.cache.checks import check_cached_routes
-from app.core.cache.lane import install_lanes
 from app.core.config import (
     AppSettings,
     ClientSideCacheSettings,
@@ -70,7 +70,7 @@ def _prepare_routes(app: FastAPI) -> None:
     check_cached_routes(app.routes)
     app.state.reserved_usernames = reserved_names(app.routes)
     flatten(app.router)
-    install_lanes(app.routes)
+    prepare_short_ways(app.routes)
 
 
 @contextmanager
@@ -112,7 +112,7 @@ class _Application(Application):
         return stack
 
 
-def _middleware(settings: SettingsBase) -> list[Middleware]:
+def _middleware(settings: SettingsBase, index: RouteIndex) -> list[Middleware]:
     """Outermost first; a part or layer whose settings are left out is None."""
     app = settings if isinstance(settings, AppSettings) else None
     origins = partial(AllowedOriginsMiddleware, origins=app.CORS_ORIGINS) if app and app.CORS_ORIGINS else None
@@ -131,6 +131,7 @@ def _middleware(settings: SettingsBase) -> list[Middleware]:
         ),
         Middleware(AllowedHostsMiddleware, hosts=app.ALLOWED_HOSTS) if app and "*" not in app.ALLOWED_HOSTS else None,
         Middleware(origins) if origins else None,
+        Middleware(ShortWaysMiddleware, index=index),
     ]
     return [layer for layer in layers if layer]
 
@@ -153,12 +154,12 @@ def create_application(
     metadata = _metadata(settings) if isinstance(settings, AppSettings) else {}
     app = _Application(**{"lifespan": _lifespan(settings, create_tables_on_start, lifespan), **metadata, **kwargs})
     app.include_router(router)
-    install_index(app.router)
+    index = install_index(app.router)
     check_cached_routes(app.routes)
     app.state.settings = settings
     app.state.reserved_usernames = reserved_names(app.routes)
     install_docs(app, settings)
     install_error_handlers(app)
-    for layer in reversed(_middleware(settings)):
+    for layer in reversed(_middleware(settings, index)):
         app.add_middleware(layer.cls, *layer.args, **layer.kwargs)
     return app

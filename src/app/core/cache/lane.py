@@ -10,14 +10,13 @@ a body. A dependency that limits, authenticates or sets headers is not marked: i
 `dependency_overrides` switch the lanes off while they are set. All middleware runs in any case.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from fastapi import Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
-from starlette.routing import BaseRoute
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from app.core.cache.entries import EntryKey
 from app.core.cache.responses import send_hit
@@ -65,22 +64,22 @@ def _is_eligible(route: APIRoute) -> bool:
 
 
 class HitLane:
-    """A route's application with the short way in front."""
+    """The short way of one route."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self) -> None:
         self._keys: dict[Target, EntryKey] = {}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Receive | None:
+        """None after a hit; otherwise the request has to go on, with what is returned."""
         key = self._keys.get((scope.get("raw_path", b""), scope["query_string"]))
         if key is not None and scope["method"] == "GET" and not scope["app"].dependency_overrides:
             cache: ResponseCache | None = read_resources(scope["app"]).responses
             entry = await cache.peek(key) if cache else None
             if entry is not None:
                 await send_hit(entry, send)
-                return
+                return None
         scope[_LANE] = self
-        await self._app(scope, receive, send)
+        return receive
 
     def remember(self, scope: Scope, key: EntryKey) -> None:
         """For a target that the full way has found valid."""
@@ -99,8 +98,6 @@ def remember(request: Request, key: EntryKey) -> None:
         lane.remember(request.scope, key)
 
 
-def install_lanes(routes: Iterable[BaseRoute]) -> None:
-    """Gives each cached route that allows it a lane; to be called again for routes that were added since."""
-    for route in routes:
-        if isinstance(route, APIRoute) and _is_eligible(route) and not isinstance(route.app, HitLane):
-            route.app = HitLane(route.app)
+def create_lane(route: APIRoute) -> HitLane | None:
+    """A lane for a cached route that allows it."""
+    return HitLane() if _is_eligible(route) else None
