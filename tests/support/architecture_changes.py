@@ -48,10 +48,11 @@ MIDDLEWARE: dict[str, Edits] = {
         (_ORIGINS, f"        Middleware(GZipMiddleware, minimum_size=10),\n{_ORIGINS}"),
     )
 }
+_VERSION_1 = 'router.include_router(v1_router, prefix="/api")\n'
 SECOND_VERSION: dict[str, Edits] = {
     "src/app/api/__init__.py": (
         ("from app.api.v1 import", "from app.api.v2 import router as v2_router\nfrom app.api.v1 import"),
-        ("router.include_router(v1_router)", "router.include_router(v1_router)\nrouter.include_router(v2_router)"),
+        (_VERSION_1, f'{_VERSION_1}router.include_router(v2_router, prefix="/api")\n'),
     )
 }
 VERSION_2 = """

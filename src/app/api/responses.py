@@ -11,11 +11,18 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, TypeVar
 
+from pydantic import BaseModel
+
 from app.core.schemas import ErrorDetail, InvalidRequest, Message
 
 Responses = dict[int | str, dict[str, Any]]
 Declared = TypeVar("Declared", bound=Callable[..., Any])
+REFERENCE = "#/components/schemas/{model}"
 _ATTRIBUTE = "documented_errors"
+
+
+def reference(model: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": REFERENCE.format(model=model.__name__)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +34,9 @@ class ErrorCase:
     reason: str
 
     @property
-    def model(self) -> type[ErrorDetail] | type[InvalidRequest]:
-        return InvalidRequest if self.status == HTTPStatus.UNPROCESSABLE_ENTITY else ErrorDetail
+    def schema(self) -> dict[str, str]:
+        """The body's schema, by its name in the OpenAPI document: FastAPI would build each model anew in each route."""
+        return reference(InvalidRequest if self.status == HTTPStatus.UNPROCESSABLE_ENTITY else ErrorDetail)
 
     @property
     def examples(self) -> dict[str, Any]:
@@ -86,8 +94,8 @@ def errors(*cases: ErrorCase) -> Responses:
     """For `responses=` of an endpoint: the errors that it raises itself, without those of its dependencies."""
     responses: Responses = {}
     for case in cases:
-        content: dict[str, Any] = {"application/json": {"examples": {}}}
-        empty = {"model": case.model, "description": case.status.phrase, "content": content}
+        content: dict[str, Any] = {"application/json": {"schema": case.schema, "examples": {}}}
+        empty = {"description": case.status.phrase, "content": content}
         responses.setdefault(case.status.value, empty)["content"]["application/json"]["examples"] |= case.examples
     return responses
 

@@ -8,9 +8,9 @@ A request that the index does not find (404, 405, a missing slash, a mount, a we
 each response is the one that FastAPI gives for the same list. Routes may be added at any time.
 """
 
-import inspect
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -20,9 +20,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.redirects import with_relative_location
 
-_OPTIONS = tuple(
-    name for name, each in inspect.signature(APIRoute).parameters.items() if each.kind is each.KEYWORD_ONLY
-)
 _NAMED_GROUP = re.compile(r"\(\?P<\w+>")
 _MATCHES_NOTHING = r"(?!)"
 PATH_PARAMETER = re.compile(r"\{[^}]*\}")
@@ -31,9 +28,9 @@ FAILURE = "app.failure"
 """The key in the scope for an exception that the request has already met: FastAPI's error handlers respond to it."""
 
 
-def _can_be_rebuilt(context: RouteContext) -> bool:
-    route: Any = type(context.original_route)
-    return route.__init__ is APIRoute.__init__ or route is APIWebSocketRoute
+def _is_complete(context: RouteContext) -> bool:
+    """Whether FastAPI has built the route itself for its inclusion, with its path, dependencies and application."""
+    return isinstance(context.original_route, APIRoute) or type(context.original_route) is APIWebSocketRoute
 
 
 def _is_whole(included: BaseRoute) -> bool:
@@ -46,35 +43,24 @@ def _is_whole(included: BaseRoute) -> bool:
     return not frontends and not limits and all(map(_is_whole, router.routes))
 
 
-def _rebuilt(context: RouteContext, router: APIRouter) -> BaseRoute:
-    route: Any = context.original_route
-    path = context.path or ""
-    if isinstance(route, APIWebSocketRoute):
-        return APIWebSocketRoute(
-            path,
-            route.endpoint,
-            name=context.name,
-            dependencies=context.dependencies,
-            dependency_overrides_provider=router.dependency_overrides_provider,
-        )
-    options: dict[str, Any] = {name: getattr(context, name, getattr(route, name, None)) for name in _OPTIONS}
-    if context.stream_item_type:
-        del options["response_model"]  # FastAPI infers both from the endpoint, or neither
-    rebuilt: APIRoute = type(route)(path, route.endpoint, **options)
-    return rebuilt
+def _included(context: RouteContext) -> BaseRoute:
+    """The route as FastAPI has built it for its inclusion: nothing is built a second time."""
+    route = copy(context.original_route)
+    vars(route).update({name: getattr(context, name, value) for name, value in vars(route).items()})
+    return route
 
 
 def _begins_with_parameter(context: RouteContext) -> bool:
     return str(getattr(context.original_route, "path", "")).startswith("/{")
 
 
-def _flat(route: BaseRoute, router: APIRouter) -> list[BaseRoute]:
+def _flat(route: BaseRoute) -> list[BaseRoute]:
     contexts = list(iter_route_contexts([route]))
     if [context.route for context in contexts] == [route]:
         return [route]
-    if not _is_whole(route) or not all(map(_can_be_rebuilt, contexts)):
+    if not _is_whole(route) or not all(map(_is_complete, contexts)):
         return [route]
-    return [_rebuilt(context, router) for context in sorted(contexts, key=_begins_with_parameter)]
+    return [_included(context) for context in sorted(contexts, key=_begins_with_parameter)]
 
 
 def flatten(router: APIRouter) -> None:
@@ -84,7 +70,7 @@ def flatten(router: APIRouter) -> None:
     they never hide another one whatever the order of inclusion. A router with mounts, frontends or limits on forms
     stays as it is, and FastAPI finds its routes.
     """
-    router.routes[:] = [each for route in router.routes for each in _flat(route, router)]
+    router.routes[:] = [each for route in router.routes for each in _flat(route)]
 
 
 class _Table:

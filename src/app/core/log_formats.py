@@ -9,8 +9,6 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
-from uvicorn.logging import DefaultFormatter
-
 from app.core.log_text import cut
 from app.core.settings.sources import ENV_FILE, read_given
 
@@ -44,6 +42,8 @@ def is_json() -> bool:
 
 def uvicorn_formatter() -> logging.Formatter:
     """For `uvicorn --log-config src/app/core/uvicorn_logging.json`: uvicorn's own format, or JSON."""
+    from uvicorn.logging import DefaultFormatter  # noqa: PLC0415 - uvicorn calls this; the worker and scripts need none
+
     return JSONFormatter() if is_json() else DefaultFormatter("%(levelprefix)s %(message)s")
 
 

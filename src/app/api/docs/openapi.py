@@ -12,10 +12,9 @@ from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 
 from app.api.docs.examples import Document, add_example, description, invalid_request
 from app.api.docs.tags import TAGS
-from app.api.responses import ErrorCase, raised_by, unavailable
+from app.api.responses import REFERENCE, ErrorCase, raised_by, reference, unavailable
 from app.core.schemas import ErrorDetail, InvalidRequest
 
-_REFERENCE = "#/components/schemas/{model}"
 _JSON = "application/json"
 _OF_FASTAPI = "Successful Response"
 INVALID_BODY = ErrorCase(HTTPStatus.BAD_REQUEST, "There was an error parsing the body", "The body cannot be decoded.")
@@ -44,7 +43,7 @@ def _walk(dependant: Dependant) -> Iterator[Dependant]:
 
 def _add_error(responses: Document, case: ErrorCase) -> None:
     content = responses.setdefault(str(case.status.value), {}).setdefault("content", {}).setdefault(_JSON, {})
-    content["schema"] = {"$ref": _REFERENCE.format(model=case.model.__name__)}
+    content["schema"] = case.schema
     content["examples"] = content.get("examples", {}) | case.examples
 
 
@@ -67,8 +66,7 @@ def _add_invalid_request(responses: Document, example: Document | None) -> None:
     if example:
         examples = {"invalid_value": {"summary": "A value is missing or invalid.", "value": example}} | examples
     if examples:
-        schema = {"$ref": _REFERENCE.format(model=InvalidRequest.__name__)}
-        responses["422"] = {"content": {_JSON: {"schema": schema, "examples": examples}}}
+        responses["422"] = {"content": {_JSON: {"schema": reference(InvalidRequest), "examples": examples}}}
 
 
 def _describe(responses: Document, schemas: Document) -> None:
@@ -119,7 +117,7 @@ def _operations(document: Document, app: FastAPI) -> Iterator[tuple[Document, Ro
 
 def _add_schemas(schemas: Document) -> None:
     for model in (ErrorDetail, InvalidRequest):
-        definition = model.model_json_schema(ref_template=_REFERENCE)
+        definition = model.model_json_schema(ref_template=REFERENCE)
         schemas |= definition.pop("$defs", {})
         schemas[model.__name__] = definition
     for name in ("HTTPValidationError", "ValidationError"):
