@@ -20,7 +20,7 @@ ALONE := -m "alone and not compose"
 SOURCES := src dev deploy tests gunicorn.conf.py $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help run debug servers psql valkey-cli logs reset install test test-compose bench profile check chaos fuzz format clean python
+.PHONY: help run debug servers psql valkey-cli logs reset install test test-compose bench profile check deploy-check chaos fuzz format clean python
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -84,6 +84,10 @@ check: install ## Check format, lint, types, import directions, lock file, migra
 	$(PY) -m dev.check_migrations
 	$(PY) -m dev.lint_migrations
 	$(VENV)/bin/zizmor --offline --persona pedantic --quiet .github
+
+deploy-check: python ## Build the Kubernetes overlays, and check them against the schemas and our rules
+	@"$(PYTHON)" dev/install.py .tools/deploy --only deploy
+	.tools/deploy/bin/python -m dev.kubernetes
 
 chaos: SECONDS = 120
 chaos: install ## Inject random faults into real processes (SECONDS=120 SEED=1)

@@ -1,6 +1,7 @@
 """Installs Poetry into `.tools` and the packages of poetry.lock into `.venv`; does nothing if both are current.
 
 python dev/install.py [.venv]    (Python 3.11 or newer, nothing else; pip's own configuration says where packages are)
+python dev/install.py .tools/deploy --only deploy    only the packages of one group of pyproject.toml
 
 Another folder keeps the packages for another Python: both Pythons share `.tools`.
 """
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections import deque
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -57,6 +59,7 @@ class Environment:
 
     def __init__(self, folder: Path, content: str) -> None:
         self.python = folder / "bin" / "python"
+        self.requirements = folder / "requirements.txt"
         self._folder = folder
         self._stamp = folder / "installed"
         self._content = f"{content}\n"
@@ -102,13 +105,13 @@ def listed(requirements: Path) -> set[str]:
     return {line.partition("==")[0] for line in lines if "==" in line}
 
 
-def install_packages(environment: Environment, tools: Environment, pip: list[str]) -> None:
+def install_packages(environment: Environment, tools: Environment, pip: list[str], groups: Sequence[str]) -> None:
     """Installs the packages of the lock, each file checked against the lock's hash."""
     say("the packages of poetry.lock")
-    requirements = TOOLS / "requirements.txt"
+    requirements = environment.requirements
     former = listed(requirements)
     poetry = [str(tools.python), "-m", "poetry", "--no-interaction", "export"]
-    run([*poetry, "--with", "dev", "--output", str(requirements)], "reading poetry.lock")
+    run([*poetry, *groups, "--output", str(requirements)], "reading poetry.lock")
     pip = [*pip, "--python", str(environment.python)]
     install = ["install", "--no-deps", "--require-hashes", "--no-compile", "--requirement", str(requirements)]
     run([*pip, *install], "installing the packages of poetry.lock")
@@ -120,8 +123,8 @@ def install_packages(environment: Environment, tools: Environment, pip: list[str
     environment.finish()
 
 
-def install(folder: str) -> None:
-    """Raises `InstallError`."""
+def install(folder: str = ".venv", *groups: str) -> None:
+    """Installs what Poetry's options select, by default what developing needs; raises `InstallError`."""
     if find_spec("venv") is None or find_spec("ensurepip") is None:
         raise InstallError("this Python lacks the module venv (Debian and Ubuntu: `apt install python3-venv`)")
     lock_digest = hashlib.sha256((PROJECT / "poetry.lock").read_bytes()).hexdigest()
@@ -137,14 +140,14 @@ def install(folder: str) -> None:
         creation = environment.create()  # while the tools are installed, which takes as long
         pip = install_tools(tools)
         wait_for(creation)
-        install_packages(environment, tools, pip)
+        install_packages(environment, tools, pip, groups or ("--with", "dev"))
         say(f"done in {time.monotonic() - begin:.0f} s")
 
 
 def main() -> int:
     """Returns the exit status."""
     try:
-        install(*sys.argv[1:] or [".venv"])
+        install(*sys.argv[1:])
     except (InstallError, OSError) as error:
         print(f"install: {error}", file=sys.stderr)
     except KeyboardInterrupt:

@@ -1,0 +1,122 @@
+"""The rules for deploy/kubernetes notice what is missing, and its settings are settings of the application.
+
+`make deploy-check` applies the rules and the schemas to what kubectl builds.
+"""
+
+import copy
+import re
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from app.core.config import Settings
+from dev.kubernetes.rules import Object, Objects, broken_rules
+from tests.support.readme import ROOT
+
+FOLDER = ROOT / "deploy" / "kubernetes"
+BASE = FOLDER / "base"
+OF_THE_SERVER = {"WEB_CONCURRENCY", "GRACEFUL_TIMEOUT_SECONDS"}
+
+
+def variables(file: Path) -> dict[str, str]:
+    return dict(re.findall(r"^(\w+)=(.*)$", file.read_text(encoding="utf-8"), re.MULTILINE))
+
+
+def production() -> Objects:
+    """About what kubectl builds."""
+    files = [file for file in sorted(BASE.glob("*.yaml")) if file.name != "kustomization.yaml"]
+    objects: Objects = [document for file in files for document in yaml.safe_load_all(file.read_text(encoding="utf-8"))]
+    for each in objects:
+        for container in pod(each)["containers"] if "template" in each.get("spec", {}) else ():
+            container["image"] = f"registry.example.com/product@sha256:{'0' * 64}"
+    settings = variables(BASE / "settings.env") | variables(FOLDER / "overlays" / "production" / "settings.env")
+    return [*objects, {"kind": "ConfigMap", "metadata": {"name": "settings"}, "data": settings}]
+
+
+def pod(workload: Object) -> Object:
+    found: Object = workload["spec"]["template"]["spec"]
+    return found
+
+
+PRODUCTION = production()
+
+
+def named(objects: Objects, kind: str, name: str) -> Object:
+    (found,) = (each for each in objects if each["kind"] == kind and each["metadata"]["name"] == name)
+    return found
+
+
+def web(objects: Objects) -> Any:
+    return pod(named(objects, "Deployment", "web"))
+
+
+def settings(objects: Objects) -> Any:
+    return named(objects, "ConfigMap", "settings")["data"]
+
+
+def without(objects: Objects, kind: str) -> None:
+    objects[:] = [each for each in objects if each["kind"] != kind]
+
+
+def test_the_files_break_no_rule() -> None:
+    assert broken_rules(PRODUCTION) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda all_: web(all_)["containers"][0]["resources"]["limits"].pop("memory"), "limits of memory are missing"),
+        (lambda all_: web(all_)["containers"][0].update(image="product:latest"), "not named by its digest"),
+        (lambda all_: web(all_)["containers"][0].pop("readinessProbe"), "Deployment web: no readinessProbe"),
+        (lambda all_: web(all_)["containers"][0].pop("securityContext"), "securityContext must be"),
+        (lambda all_: web(all_)["securityContext"].pop("runAsNonRoot"), "runs as root"),
+        (lambda all_: web(all_)["securityContext"].pop("seccompProfile"), "no seccomp profile"),
+        (lambda all_: web(all_).pop("automountServiceAccountToken"), "can read a token"),
+        (lambda all_: web(all_)["containers"][0].pop("lifecycle"), "SIGTERM comes before"),
+        (lambda all_: settings(all_).update(GRACEFUL_TIMEOUT_SECONDS="40"), "must exceed 10 + 40"),
+        (lambda all_: web(all_).pop("topologySpreadConstraints"), "all pods may be on one node"),
+        (lambda all_: without(all_, "PodDisruptionBudget"), "Deployment worker: no PodDisruptionBudget"),
+        (lambda all_: without(all_, "NetworkPolicy"), "none refuses connections"),
+        (lambda all_: without(all_, "Job"), "none applies the migrations"),
+        (lambda all_: settings(all_).pop("CREATE_TABLES_ON_START"), "pods must not migrate"),
+        (lambda all_: settings(all_).update(ALLOWED_HOSTS="api.example.com"), "ALLOWED_HOSTS lacks web"),
+        (lambda all_: settings(all_).update(DATABASE_POOL_SIZE="10"), "10 pods with 15 connections each"),
+    ],
+)
+def test_a_missing_precaution_is_reported(change: Callable[[Objects], object], problem: str) -> None:
+    objects = copy.deepcopy(PRODUCTION)
+    change(objects)
+    assert problem in "\n".join(broken_rules(objects))
+
+
+@pytest.mark.parametrize("file", sorted(FOLDER.rglob("settings.env")), ids=lambda file: file.parent.name)
+def test_every_variable_is_a_setting(file: Path) -> None:
+    names = {name.removesuffix("_FILE") for name in variables(file)}
+    assert names
+    assert names - OF_THE_SERVER <= set(Settings.model_fields)
+
+
+@pytest.mark.parametrize("overlay", ["staging", "production"])
+def test_the_settings_are_accepted(overlay: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = variables(BASE / "settings.env") | variables(FOLDER / "overlays" / overlay / "settings.env")
+    for name, value in values.items():
+        secret = tmp_path / Path(value).name
+        if name.endswith("_FILE"):
+            secret.write_text("0123456789abcdef" * 4, encoding="utf-8")
+        monkeypatch.setenv(name, str(secret) if name.endswith("_FILE") else value)
+    assert overlay == Settings().ENVIRONMENT
+
+
+def test_the_grace_period_is_that_of_gunicorn() -> None:
+    patience = runpy.run_path(str(ROOT / "gunicorn.conf.py"))["graceful_timeout"]
+    assert settings(PRODUCTION)["GRACEFUL_TIMEOUT_SECONDS"] == str(patience)
+
+
+def test_the_worker_starts_as_with_docker_compose() -> None:
+    container = pod(named(PRODUCTION, "Deployment", "worker"))["containers"][0]
+    command = " ".join([*container["command"], *container["args"]])
+    assert f"command: {command}\n" in (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
