@@ -9,9 +9,9 @@ from uuid import uuid4
 
 import bcrypt
 import httpx
-import jwt
 import pytest
 from fastapi import FastAPI
+from jose import jwt
 from sqlalchemy import select, update
 
 from app.api import router

@@ -10,7 +10,7 @@ from tests.support.readme import ROOT
 # Only packages: what belongs to the project reads its settings when it is imported.
 _LAUNCHER = """
 import json, os, runpy, sys, tempfile
-import alembic.command, alembic.context, asyncpg, bcrypt, fastapi, fastcrud, hiredis, jwt, pydantic_settings
+import alembic.command, alembic.context, asyncpg, bcrypt, fastapi, fastcrud, hiredis, jose.jwt, pydantic_settings
 import redis.asyncio, sqlalchemy.ext.asyncio
 
 def run(module, environment):

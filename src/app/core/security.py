@@ -122,7 +122,7 @@ class VerifiedTokens:
         claims = self._claims.get(key)
         if claims is None:
             return self._remember(key, decode_token(token, TokenType.ACCESS, self._settings))
-        if claims.expires_at.timestamp() <= time.time():
+        if claims.expires_at.timestamp() < int(time.time()):
             del self._claims[key]
             return None
         return claims

@@ -1,15 +1,13 @@
-"""The one place where tokens are signed and verified, so that another library can take the place of PyJWT."""
+"""The one place where tokens are signed and verified, so that another library can take the place of python-jose."""
 
 from collections.abc import Mapping
 from typing import Any
 
-import jwt
-from jwt.types import Options
+from jose import JWTError, jwt
 
 from app.core.config import CryptSettings
 
-# Servers' clocks differ: a token that another one has just issued is valid here.
-_OPTIONS: Options = {"require": ["exp", "iat", "sub", "jti"], "verify_iat": False}
+_REQUIRED = {"require_exp": True, "require_iat": True, "require_sub": True, "require_jti": True}
 
 
 def sign(claims: Mapping[str, Any], settings: CryptSettings) -> str:
@@ -20,6 +18,7 @@ def sign(claims: Mapping[str, Any], settings: CryptSettings) -> str:
 def verify(token: str, settings: CryptSettings) -> dict[str, Any] | None:
     """The claims of a token that was signed with the settings' key and algorithm and has not expired; else None."""
     try:
-        return jwt.decode(token, settings.SECRET_KEY, algorithms=[settings.ALGORITHM], options=_OPTIONS)
-    except (jwt.InvalidTokenError, ValueError, RecursionError):  # PyJWT does not catch all errors of malformed parts
+        return jwt.decode(token, settings.SECRET_KEY, algorithms=[settings.ALGORITHM], options=_REQUIRED)
+    # python-jose does not catch the errors of malformed parts
+    except (JWTError, ValueError, TypeError, OverflowError, RecursionError):
         return None
