@@ -12,7 +12,6 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from redis.asyncio import Redis
-from sqlalchemy import text
 
 from app.api import router
 from app.core.config import EnvironmentOption, Settings
@@ -22,6 +21,7 @@ from dev.services import POSTGRES_FAST, PostgresServer, ValkeyServer, temporary_
 from tests.helper import Rows, unique
 from tests.support import schedule
 from tests.support.processes import web_server
+from tests.support.tables import empty_tables
 
 MEASURED = (
     {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("COVERAGE_")}
@@ -107,9 +107,8 @@ async def application(anyio_backend: str, settings: Settings) -> AsyncIterator[F
 async def rows(application: FastAPI, settings: Settings) -> Rows:
     """Empty tables and an empty Valkey, and the means to fill them."""
     resources = application.state.resources
-    tables = ", ".join(f'"{table}"' for table in Base.metadata.tables)
     async with resources.database.engine.begin() as connection:
-        await connection.execute(text(f"TRUNCATE {tables} RESTART IDENTITY"))
+        await connection.exec_driver_sql(empty_tables(Base.metadata.tables))
     await resources.cache.flushall()
     return Rows(resources.database, settings)
 
