@@ -102,7 +102,7 @@ class Checkout:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._runs: list[Run] = []
-        ignored = shutil.ignore_patterns("__pycache__", ".env", "logs")
+        ignored = shutil.ignore_patterns(".env", "logs")
         for part in ("src", "dev"):
             shutil.copytree(PROJECT / part, folder / part, ignore=ignored)
         (folder / "src" / ".env.example").write_text(ENV_FILE)
@@ -111,7 +111,7 @@ class Checkout:
         """The environment without the servers of the tests."""
         own = {name: value for name, value in os.environ.items() if not name.startswith(NOT_OURS)}
         own |= {"PASSWORD_HASH_ROUNDS": "4", "PYTHONUNBUFFERED": "1"}
-        return own | {"HOME": str(self.folder), "PYTHONDONTWRITEBYTECODE": ""} | changes
+        return own | {"HOME": str(self.folder)} | changes
 
     def run(self, *arguments: str, prefix: tuple[str, ...] = (), environment: Mapping[str, str] | None = None) -> Run:
         command = [*prefix, sys.executable, "-m", "dev.run", "--port", str(self.port), *arguments]

@@ -9,6 +9,7 @@ A setting of your own that has no default needs a value here: `os.environ["NAME"
 
 import os
 import re
+import sys
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
@@ -29,6 +30,9 @@ def isolate() -> None:
         if not name.startswith(PREFIX_FOR_TESTS):
             os.environ.pop(name, None)
     os.environ["ENV_FILE"] = os.devnull
+    # A hundred processes of a run share the bytecode, even if images and editors have switched that off.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     # Reads ENV_FILE when it is imported.
     from app.core.settings.sources import read_env_file  # noqa: PLC0415
 

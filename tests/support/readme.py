@@ -10,11 +10,14 @@ _HEADING = re.compile(r"^#{2,4} (?P<title>.+)$", re.MULTILINE)
 _BLOCK = re.compile(r"^```(?P<language>\w*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def copy_project(folder: Path) -> Path:
-    """A copy of the code and the tests below the folder, in a path with a space, that a test may change."""
+def copy_project(folder: Path, *caches: str) -> Path:
+    """A copy of the code and the tests below the folder, in a path with a space, that a test may change.
+
+    The bytecode is copied too, and the folders named as caches if they exist.
+    """
     project = folder / "a project"
-    unwanted = shutil.ignore_patterns("__pycache__", ".env", "*.log")
-    for part in ("src", "dev", "tests"):
+    unwanted = shutil.ignore_patterns(".env", "*.log")
+    for part in ("src", "dev", "tests", *(cache for cache in caches if (ROOT / cache).exists())):
         shutil.copytree(ROOT / part, project / part, ignore=unwanted)
     shutil.copy(ROOT / "pyproject.toml", project)
     return project
