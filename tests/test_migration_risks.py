@@ -12,7 +12,7 @@ from app.core.db.migrate import apply_migrations
 from dev.lint_migrations import lint, newest_released
 from tests.conftest import Services
 from tests.support.readme import ROOT
-from tests.test_migrations import alembic
+from tests.test_migrations import run_alembic
 
 MIGRATION = '''"""a change
 
@@ -94,6 +94,6 @@ async def test_a_migration_gives_up_when_a_table_is_in_use(services: Services, e
     await apply_migrations(settings)
     async with open_database(settings) as database, database.engine.begin() as reader:
         await reader.execute(text("SELECT * FROM row_count"))
-        result = alembic(services, empty_database, "downgrade", "-1", DATABASE_LOCK_TIMEOUT_SECONDS="1")
-    assert result.returncode
-    assert "lock timeout" in result.stderr
+        status, output = run_alembic(services, empty_database, "downgrade", "-1", DATABASE_LOCK_TIMEOUT_SECONDS="1")
+    assert status
+    assert "lock timeout" in output

@@ -14,6 +14,7 @@ from app.core.db.engine import create_engine
 from app.core.db.migrate import apply_migrations
 from tests.conftest import Services
 from tests.helper import Rows
+from tests.support.forks import run_python
 from tests.support.readme import ROOT, copy_project
 
 SRC = ROOT / "src"
@@ -43,12 +44,19 @@ for pid in [start() for _ in range({STARTERS})]:
 """
 
 
-def alembic(
+def run_alembic(
     services: Services, database: str, *arguments: str, folder: Path = SRC, **variables: str
-) -> subprocess.CompletedProcess[str]:
+) -> tuple[int, str]:
+    """The exit status, and everything printed."""
     environment = services.environment(POSTGRES_DB=database, **variables)
-    command = [sys.executable, "-m", "alembic", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return run_python("alembic", *arguments, environment=environment, folder=folder)
+
+
+def alembic(services: Services, database: str, *arguments: str, folder: Path = SRC) -> str:
+    """What `alembic` prints, which must succeed."""
+    status, output = run_alembic(services, database, *arguments, folder=folder)
+    assert status == 0, output
+    return output
 
 
 async def tables(settings: Settings) -> set[str]:
@@ -64,14 +72,10 @@ OURS = {"user", "post", "tier", "rate_limit", "token_blacklist"}
 async def test_up_check_and_down_from_src(services: Services, empty_database: str) -> None:
     settings = services.settings(POSTGRES_DB=empty_database)
 
-    up = alembic(services, empty_database, "upgrade", "head")
-    assert up.returncode == 0, up.stderr
+    alembic(services, empty_database, "upgrade", "head")
     assert await tables(settings) >= OURS
-    check = alembic(services, empty_database, "check")
-    assert check.returncode == 0, check.stdout + check.stderr
-    assert "No new upgrade operations detected" in check.stdout + check.stderr
-    down = alembic(services, empty_database, "downgrade", "base")
-    assert down.returncode == 0, down.stderr
+    assert "No new upgrade operations detected" in alembic(services, empty_database, "check")
+    alembic(services, empty_database, "downgrade", "base")
     assert await tables(settings) == {"alembic_version"}
 
 
@@ -87,7 +91,7 @@ async def test_many_processes_start_at_once_on_an_empty_database(services: Servi
 
 async def test_an_upgrade_counts_the_rows_that_exist(services: Services, empty_database: str) -> None:
     settings = services.settings(POSTGRES_DB=empty_database)
-    assert alembic(services, empty_database, "upgrade", "5c1e9d0a7b42").returncode == 0
+    alembic(services, empty_database, "upgrade", "5c1e9d0a7b42")
     async with open_database(settings) as database:
         values = "'n', 'u' || i, 'u' || i, 'h', 'x', false, gen_random_uuid(), i = 3"
         columns = "name, username, email, hashed_password, profile_image_url, is_superuser, uuid, is_deleted"
@@ -98,7 +102,7 @@ async def test_an_upgrade_counts_the_rows_that_exist(services: Services, empty_d
         )
         for statement in (users, posts):
             await database.execute(text(statement))
-        assert alembic(services, empty_database, "upgrade", "head").returncode == 0
+        alembic(services, empty_database, "upgrade", "head")
         counts = await database.fetch_all(text("SELECT list, owner_id, count FROM row_count ORDER BY 1, 2"))
 
     assert counts == [("post", 1, 4), ("post", 2, 4), ("user", 0, 4)]
@@ -125,9 +129,8 @@ async def test_a_new_model_is_found_without_being_listed_anywhere(
         "    id: Mapped[int] = mapped_column(primary_key=True, init=False)\n"
     )
     alembic(services, empty_database, "upgrade", "head", folder=src)
-    result = alembic(services, empty_database, "revision", "--autogenerate", "-m", "entity", folder=src)
+    alembic(services, empty_database, "revision", "--autogenerate", "-m", "entity", folder=src)
 
-    assert result.returncode == 0, result.stderr
     (new,) = set((src / "migrations" / "versions").glob("*_entity.py"))
     assert "create_table('entity'" in new.read_text()
 
@@ -146,11 +149,9 @@ async def test_a_unique_primary_key_migrates_once(services: Services, empty_data
         "    name: Mapped[str] = mapped_column(String(30), unique=True)\n"
     )
     for arguments in (("upgrade", "head"), ("revision", "--autogenerate", "-m", "entity"), ("upgrade", "head")):
-        result = alembic(services, empty_database, *arguments, folder=src)
-        assert result.returncode == 0, result.stderr
-    check = alembic(services, empty_database, "check", folder=src)
+        alembic(services, empty_database, *arguments, folder=src)
+    alembic(services, empty_database, "check", folder=src)
 
-    assert check.returncode == 0, check.stdout + check.stderr
     (new,) = set((src / "migrations" / "versions").glob("*_entity.py"))
     assert "uq_entity_name" in new.read_text()
 

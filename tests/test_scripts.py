@@ -2,8 +2,6 @@
 
 import asyncio
 import os
-import subprocess
-import sys
 
 import httpx
 import pytest
@@ -13,8 +11,7 @@ from app.crud.crud_tier import crud_tiers
 from app.crud.crud_users import crud_users
 from tests.conftest import MEASURED, Services
 from tests.helper import API, Rows
-from tests.support.forks import run_module
-from tests.support.readme import ROOT
+from tests.support.forks import run_python
 
 ADMIN = {
     "ADMIN_NAME": "First Admin",
@@ -24,20 +21,11 @@ ADMIN = {
 }
 
 
-async def run(name: str, environment: dict[str, str], *arguments: str) -> tuple[int | None, str]:
+async def run(name: str, environment: dict[str, str], *arguments: str) -> tuple[int, str]:
     """Exit status and everything printed, of `python -m src.scripts.NAME` in the project's root."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        f"src.scripts.{name}",
-        *arguments,
-        cwd=ROOT,
-        env=os.environ | MEASURED | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+    return await asyncio.to_thread(
+        run_python, f"src.scripts.{name}", *arguments, environment=os.environ | MEASURED | environment
     )
-    output, _ = await process.communicate()
-    return process.returncode, output.decode()
 
 
 async def log_in(client: httpx.AsyncClient, password: str) -> httpx.Response:
@@ -120,22 +108,14 @@ SUPERUSER_FAILURES: list[tuple[dict[str, str], str]] = [
 ]
 
 
-@pytest.fixture(scope="module")
-def superuser_failures(services: Services) -> list[tuple[int, str]]:
-    environments = [services.environment() | ADMIN | changes for changes, _ in SUPERUSER_FAILURES]
-    return run_module("src.scripts.create_first_superuser", environments)
-
-
 @pytest.mark.parametrize(
-    "case", range(len(SUPERUSER_FAILURES)), ids=[str(changes) for changes, _ in SUPERUSER_FAILURES]
+    ("changes", "reason"), SUPERUSER_FAILURES, ids=[str(changes) for changes, _ in SUPERUSER_FAILURES]
 )
-def test_superuser_fails_with_one_clear_line(
-    services: Services, superuser_failures: list[tuple[int, str]], case: int
-) -> None:
-    status, output = superuser_failures[case]
+async def test_superuser_fails_with_one_clear_line(services: Services, changes: dict[str, str], reason: str) -> None:
+    status, output = await run("create_first_superuser", services.environment() | ADMIN | changes)
 
     assert status == 1
-    assert output.startswith(SUPERUSER_FAILURES[case][1]), output
+    assert output.startswith(reason), output
     assert output.count("\n") == 1
     assert "wrong" not in output
     assert services.postgres.password not in output

@@ -4,7 +4,6 @@ import asyncio
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from app.core.utils import queue
 from dev.services import VALKEY_DURABLE, ValkeyServer
 from tests.conftest import Services
 from tests.helper import Rows
+from tests.support.forks import Fork, run_python, start_python
 from tests.support.readme import ROOT
 from tests.support.tasks_worker import eventually
 
@@ -27,7 +27,8 @@ TASK_TIMEOUT_SECONDS = 1
 RESTART_SECONDS = TASK_TIMEOUT_SECONDS + 15
 WORKER = "tests.support.tasks_worker.WorkerSettings"
 
-StartWorker = Callable[..., "subprocess.Popen[bytes]"]
+Worker = subprocess.Popen[bytes] | Fork
+StartWorker = Callable[..., Worker]
 
 
 @pytest.fixture
@@ -38,21 +39,13 @@ def log(tmp_path: Path) -> Path:
 @pytest.fixture
 def start_worker(services: Services, log: Path) -> Iterator[StartWorker]:
     """Starts `arq` as the README shows, from the root; what still runs at the end of the test is killed."""
-    workers: list[subprocess.Popen[bytes]] = []
+    workers: list[Worker] = []
 
-    def start(worker_settings: str = WORKER, **environment: str) -> "subprocess.Popen[bytes]":
+    def start(worker_settings: str = WORKER, **environment: str) -> Worker:
         variables = {"TASK_TIMEOUT_SECONDS": str(TASK_TIMEOUT_SECONDS), "TASK_RETRY_DELAY_SECONDS": "0.05"}
-        command = [sys.executable, "-m", "arq", worker_settings]
-        with log.open("ab") as output:
-            worker = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env=services.environment(PYTHONPATH=str(ROOT / "src"), **variables | environment),
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-        workers.append(worker)
-        return worker
+        variables |= {"PYTHONPATH": str(ROOT / "src")}
+        workers.append(start_python(("arq", worker_settings), log, services.environment(**variables | environment)))
+        return workers[-1]
 
     yield start
     for worker in workers:
@@ -205,11 +198,9 @@ async def test_the_readmes_worker_runs_and_can_be_checked(
     services: Services, pool: JobQueue, start_worker: StartWorker, redis: Redis
 ) -> None:
     worker_settings = "src.app.core.worker.settings.WorkerSettings"
-    check = [sys.executable, "-m", "arq", "--check", worker_settings]
-    environment = services.environment()
 
     def status() -> int:
-        return subprocess.run(check, cwd=ROOT, env=environment, capture_output=True, check=False).returncode
+        return run_python("arq", "--check", worker_settings, environment=services.environment())[0]
 
     assert await asyncio.to_thread(status) == 1
     worker = start_worker(worker_settings)

