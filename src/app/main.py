@@ -1,5 +1,8 @@
-from app.api import router
-from app.core.config import settings
-from app.core.setup import create_application
+from app.core.collector import paused_collector
 
-app = create_application(router=router, settings=settings)
+with paused_collector():
+    from app.api import router
+    from app.core.config import settings
+    from app.core.setup import create_application
+
+    app = create_application(router=router, settings=settings)
