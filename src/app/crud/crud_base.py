@@ -13,6 +13,7 @@ from app.core.db.database import Database
 from app.core.exceptions.data_exceptions import RowNotFoundError
 from app.crud import targets, writes
 from app.crud.helper import ParentRow, visible
+from app.crud.new_rows import new_values
 
 _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
@@ -51,8 +52,7 @@ class CRUDBase(
     ) -> SelectSchemaType:
         """Inserts a row and returns it as the schema; a parent's id is set in the column that refers to it."""
         reference = {parent.parent.reference.key: None} if parent else {}
-        # The model itself applies its defaults and validators.
-        given = targets.stored_values(self.model(**{**reference, **values.model_dump()}))
+        given = new_values(self.model, {**reference, **values.model_dump()})
         given = {name: value for name, value in given.items() if name not in reference}
         target = self._target({}, parent)
         statement = writes.insertion(target, tuple(given), schema)

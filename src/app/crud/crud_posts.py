@@ -9,7 +9,7 @@ from app.crud.crud_users import StoredUser
 from app.crud.helper import Listed, Listing, Parent, ParentRow, Window, columns, visible
 from app.models.post import Post
 from app.models.user import User
-from app.schemas.post import PostCreateInternal, PostRead, PostUpdate
+from app.schemas.post import PostCreate, PostRead, PostUpdate
 
 _AUTHOR = select(User.id).where(User.username == bindparam("username"), visible(User))
 _BY_AUTHOR = (
@@ -33,7 +33,7 @@ def of_owner(user: StoredUser) -> ParentRow:
     return ParentRow(_BY_ID_AND_NAME, {"username": user.username, "author_id": user.id})
 
 
-class CRUDPost(CRUDBase[Post, PostCreateInternal, PostUpdate, PostRead]):
+class CRUDPost(CRUDBase[Post, PostCreate, PostUpdate, PostRead]):
     """Posts that are not soft-deleted, unless a method's docstring says otherwise."""
 
     async def read(self, database: Database, username: str, post_id: int) -> PostRead:

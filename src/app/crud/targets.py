@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, ColumnDefault, ColumnElement, Table, UniqueConstraint, inspect
+from sqlalchemy import Column, ColumnElement, Table, UniqueConstraint, inspect
 from sqlalchemy.orm import Mapper
 
 from app.core.db.database import Base
@@ -71,17 +71,3 @@ def parameters(given: Values, filters: Values, of_parent: Values) -> dict[str, A
         **{f"new_{name}": value for name, value in given.items()},
         **{f"where_{name}": value for name, value in filters.items() if value is not None},
     }
-
-
-def stored_values(instance: Base) -> dict[str, Any]:
-    """A new instance's values by column name, defaults of Python included; the database computes the others."""
-    values: dict[str, Any] = {}
-    for name, column in mapper_of(type(instance)).columns.items():
-        value = instance.__dict__.get(name)
-        default = column.default
-        if value is None and isinstance(default, ColumnDefault) and not default.is_clause_element:
-            value = default.arg(None) if default.is_callable else default.arg
-        is_computed = default is not None or column.server_default is not None or column.primary_key
-        if value is not None or not is_computed:
-            values[name] = value
-    return values

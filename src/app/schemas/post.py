@@ -28,7 +28,7 @@ class PostCreate(StrictInput, PostBase):
 
 
 class PostCreateInternal(PostCreate):
-    """A post as it is stored."""
+    """A post with its author, for writes that name no parent."""
 
     created_by_user_id: int
 

@@ -9,7 +9,7 @@ from app.api.responses import POST_NOT_FOUND, USER_NOT_FOUND, errors, message, n
 from app.core.schemas import Message
 from app.core.utils.cache import cache
 from app.crud.crud_posts import crud_posts, of_author, of_owner
-from app.schemas.post import PostCreate, PostCreateInternal, PostRead, PostUpdate
+from app.schemas.post import PostCreate, PostRead, PostUpdate
 
 router = APIRouter(tags=["posts"])
 
@@ -42,8 +42,7 @@ async def read_post(username: PathUsername, id: PathId, db: Db) -> PostRead:
 @cache(pattern_to_invalidate_extra=["{user.username}_posts:*"])
 async def write_post(user: SelfUser, values: PostCreate, db: Db) -> PostRead:
     """For the author only."""
-    post = PostCreateInternal(**values.model_dump(), created_by_user_id=user.id)
-    return await crud_posts.add(db, post, PostRead, parent=of_owner(user))
+    return await crud_posts.add(db, values, PostRead, parent=of_owner(user))
 
 
 @router.patch(
