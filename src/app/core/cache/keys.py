@@ -129,8 +129,10 @@ class KeyPattern:
         return family if colon and KeyPattern(family).is_exact else None
 
     @property
-    def is_whole_family(self) -> bool:
-        return self.family is not None and self.glob == f"{self.family}:*"
+    def whole_family(self) -> str | None:
+        """The family, if the pattern means all of it and nothing else: `users` for `users:*`."""
+        family = self.glob[:-2]
+        return family if self.glob.endswith(":*") and ":" not in family and KeyPattern(family).is_exact else None
 
     @property
     def scope(self) -> str:

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from starlette.requests import Request
@@ -50,9 +51,9 @@ class CacheRule:
     def targets(self, values: Mapping[str, Any]) -> Targets:
         """What a write with these values invalidates; a template with a None (a field not given) names nothing."""
         own = (self.key,) if self.key else ()
-        patterns = {KeyPattern(text) for text in _rendered(self.patterns, values)}
+        patterns = map(KeyPattern, _rendered(self.patterns, values))
         changed = (pattern for each in self.changes for pattern in each.patterns(values))
-        return Targets.of(_rendered((*own, *self.extra), values), patterns.union(changed))
+        return Targets.of(_rendered((*own, *self.extra), values), chain(patterns, changed))
 
     def refuse_on_get(self) -> None:
         """Raises `InvalidRequestError` for options that only other methods can use."""

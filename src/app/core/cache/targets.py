@@ -19,14 +19,16 @@ class Targets:
     @classmethod
     def of(cls, keys: Iterable[str], patterns: Iterable[KeyPattern] = ()) -> "Targets":
         """Sorts the patterns by what dropping them takes."""
-        single = set(keys)
-        families, globs, scopes = set(), set(), set(single)
+        single, families, globs = set(keys), set(), set()
+        scopes = set(single)
         for pattern in patterns:
-            scopes.add(pattern.glob if pattern.is_exact else pattern.scope)
-            if pattern.is_exact:
+            if family := pattern.whole_family:
+                families.add(family)
+                scopes.add(family)
+            elif pattern.is_exact:
                 single.add(pattern.glob)
-            elif pattern.is_whole_family:
-                families.add(pattern.family or "")
+                scopes.add(pattern.glob)
             else:
                 globs.add((pattern.family, pattern.glob))
+                scopes.add(pattern.scope)
         return cls(frozenset(single), frozenset(families), frozenset(globs), frozenset(scopes))

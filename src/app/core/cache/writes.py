@@ -4,8 +4,8 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from secrets import token_hex
 from typing import Any
-from uuid import uuid4
 
 from redis.exceptions import RedisError
 
@@ -42,7 +42,7 @@ class _Write:
         self._invalidate = invalidate
         self._lease = lease
         self._milliseconds = int(seconds * 1000)
-        self._token = uuid4().hex
+        self._token = token_hex(16)
         self._scopes = sorted(targets.scopes)
         self._announcements: list[str] = []
         self._dropped = [
@@ -87,7 +87,7 @@ class _Write:
 
     async def _announce(self) -> bool:
         # An announcement binds its epoch only: one that Redis executes after its reply was lost delays no request.
-        epoch = await self._lease.epoch()
+        epoch = self._lease.current() or await self._lease.epoch()
         keys = [writes_key(epoch, scope) for scope in self._scopes]
         self._announcements += [key for key in keys if key not in self._announcements]
         return await self._deliver(self._milliseconds)
@@ -134,13 +134,20 @@ class Writes:
             if not write.is_announced:
                 await release()
         finally:
-            # A client that leaves cancels its request, but not this.
-            await asyncio.shield(self._start(self._end(write)))
+            await self._finish(write)
 
     async def close(self) -> None:
         """Waits for the invalidations under way."""
         self._is_closing = True
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _finish(self, write: _Write) -> None:
+        try:
+            await self._end(write)
+        except asyncio.CancelledError:
+            # A client that leaves cancels its request, but not this: it begins once more, which drops twice at most.
+            self._start(self._end(write))
+            raise
 
     async def _end(self, write: _Write) -> None:
         if await write.drop() or not write.has_begun:

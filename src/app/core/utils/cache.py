@@ -76,13 +76,14 @@ def cache(
 
     def decorate(endpoint: Endpoint) -> Endpoint:
         rule = create_rule(endpoint, options)
+        run = endpoint if inspect.iscoroutinefunction(endpoint) else partial(run_in_threadpool, endpoint)
 
         @wraps(endpoint)
         async def cached(*args: Any, **kwargs: Any) -> Any:
             request = kwargs.get(rule.request) if rule.request else kwargs.pop(_REQUEST, None)
             response = kwargs.get(rule.response) if rule.response else kwargs.pop(_RESPONSE, None)
             values = inspect.signature(endpoint).bind(*args, **kwargs).arguments if args else kwargs
-            call = partial(_call, endpoint, args, kwargs)
+            call = partial(run, *args, **kwargs)
             if rule.request:
                 request = values.get(rule.request)
             # Called by other code instead of a route, there is nothing to respond to.
@@ -108,12 +109,6 @@ def _with_request_and_response(endpoint: Endpoint, rule: CacheRule) -> inspect.S
         if own is None
     ]
     return signature.replace(parameters=[*signature.parameters.values(), *added])
-
-
-async def _call(endpoint: Endpoint, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    if inspect.iscoroutinefunction(endpoint):
-        return await endpoint(*args, **kwargs)
-    return await run_in_threadpool(endpoint, *args, **kwargs)
 
 
 async def _release_sessions(values: Mapping[str, Any]) -> None:
