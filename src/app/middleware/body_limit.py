@@ -4,6 +4,7 @@ Uvicorn with httptools has no limit on header fields; NGINX in front of it has 3
 """
 
 from collections.abc import Mapping
+from itertools import chain
 
 from fastapi import HTTPException
 from starlette.responses import JSONResponse
@@ -23,7 +24,7 @@ class BodyLimit:
 
     def refusal(self, scope: Scope, request: Mapping[bytes, bytes]) -> JSONResponse | None:
         """The response to a request that announces too much, or has more than `MAX_HEADER_BYTES` in its header."""
-        if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADER_BYTES:
+        if sum(map(len, chain.from_iterable(scope["headers"]))) > MAX_HEADER_BYTES:
             return JSONResponse({"detail": "Request Header Fields Too Large"}, 431)
         announced = request.get(b"content-length", b"")
         if announced.isdigit() and (len(announced) > MAX_DIGITS or int(announced) > self._max_bytes):

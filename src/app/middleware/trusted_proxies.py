@@ -9,6 +9,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 LOOPBACK = IPv4Address("127.0.0.1")
 MAX_REMEMBERED_PEERS = 1024
+_FORWARDED = frozenset((b"x-forwarded-for", b"x-forwarded-proto"))
+"""Without one of them neither this layer nor the server changes anything."""
 
 Address = IPv4Address | IPv6Address
 Peer = tuple[str, int]
@@ -60,12 +62,11 @@ class TrustedProxiesMiddleware:
         self._is_trusted_peer = lru_cache(MAX_REMEMBERED_PEERS)(self._check_peer)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] in ("http", "websocket"):
+        if scope["type"] in ("http", "websocket") and not _FORWARDED.isdisjoint(dict(scope["headers"])):
             _undo_server_rewrite(scope, receive)
             # A peer without an address is at the other end of a Unix socket: on this machine.
             client: Peer | None = scope.get("client")
-            is_forwarded = any(name.startswith(b"x-forwarded-") for name, _ in scope["headers"])
-            if is_forwarded and self._is_trusted_peer(client[0] if client else ""):
+            if self._is_trusted_peer(client[0] if client else ""):
                 self._apply(scope, Headers(scope=scope))
         await self.app(scope, receive, send)
 

@@ -107,17 +107,23 @@ class SharedPool(Pool):
 
     async def _wait(self) -> ConnectionPoolEntry | None:
         """What is handed over: a connection, or with None the place of one."""
-        turn: Turn = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        turn: Turn = loop.create_future()
         self._waiting.append(turn)
+        timer = loop.call_later(self._timeout, self._expire, turn)
         try:
-            async with asyncio.timeout(self._timeout):
-                return await turn
-        except BaseException as error:
-            if turn.done() and not turn.cancelled():
+            return await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
                 self._pass_on(turn.result())
-            if isinstance(error, TimeoutError):
-                raise PoolTimeoutError(f"all {self._size} connections are in use for {self._timeout} s") from None
             raise
+        finally:
+            timer.cancel()
+
+    def _expire(self, turn: Turn) -> None:
+        if not turn.done():
+            message = f"all {self._size} connections are in use for {self._timeout} s"
+            turn.set_exception(PoolTimeoutError(message))
 
     def _pass_on(self, entry: ConnectionPoolEntry | None) -> None:
         if entry is None:
