@@ -9,7 +9,7 @@ from fastapi.security import OAuth2PasswordBearer
 from pydantic import BeforeValidator
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.api.rate_limiting import RateLimitSubject, depends_on, limit_request, limited_address, rule_paths
+from app.api.rate_limiting import RateLimitSubject, is_limited_by, limit_request, limited_address, rule_paths
 from app.api.responses import (
     INVALID_TOKEN,
     NOT_AUTHENTICATED,
@@ -120,7 +120,7 @@ async def _find_caller(request: Request, token: str, database: Database) -> Call
     if claims is None:
         return None
     user: StoredUser | None
-    if depends_on(request.scope["route"].dependant, rate_limiter):
+    if is_limited_by(rate_limiter, request):
         user = await crud_users.read_by_session_with_rules(database, claims, rule_paths(request))
     else:
         user = await crud_users.read_by_session(database, claims)

@@ -13,7 +13,7 @@ from FastAPI's own `Dependant` and its fields, and only runs the list. It serves
 
 import inspect
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import date, time, timedelta
@@ -36,7 +36,13 @@ from app.api.routes import FAILURE
 from app.core.cache.responses import to_response
 
 _SCALARS = (str, int, float, Decimal, UUID, date, time, timedelta, Enum, NoneType)
-_SOURCES = ("path", "query", "header", "cookie")
+_SOURCES = {
+    "path_params": "path_params",
+    "query_params": "query_params",
+    "header_params": "headers",
+    "cookie_params": "cookies",
+}
+"""Where the values of a `Dependant`'s parameters are in a `Request`."""
 _REQUEST, _RESPONSE, _FIRST = 0, 1, 2
 """Slots: the two that every plan has, and the first of its own."""
 
@@ -49,20 +55,34 @@ class NoPlanError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Value:
-    """A parameter: FastAPI's field, its name in the request, and the slot for the valid value."""
+    """A parameter: FastAPI's field, its name in an attribute of the request, and the slot for the valid value."""
 
     field: Any
+    source: str
     name: str
     slot: int
 
-    def read(self, source: Mapping[str, Any], slots: Slots) -> bool:
-        given = source.get(self.name)
+    def read(self, request: Request, slots: Slots) -> bool:
+        given = getattr(request, self.source).get(self.name)
         if given is not None:
             slots[self.slot], errors = self.field.validate(given)
             return not errors
-        info = self.field.field_info
-        slots[self.slot] = None if info.is_required() else deepcopy(self.field.get_default())
-        return not info.is_required()
+        if self.field.field_info.is_required():
+            return False
+        slots[self.slot] = deepcopy(self.field.get_default())
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Body:
+    """A parameter that is the whole JSON body."""
+
+    field: Any
+    slot: int
+
+    def read(self, given: Any, slots: Slots) -> bool:
+        slots[self.slot], errors = self.field.validate(given)
+        return not errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +98,8 @@ class _Step:
 class _Steps:
     """What is collected on the way through the tree."""
 
-    values: dict[str, list[_Value]] = field(default_factory=lambda: {source: [] for source in _SOURCES})
-    bodies: list[_Value] = field(default_factory=list)
+    values: list[_Value] = field(default_factory=list)
+    bodies: list[_Body] = field(default_factory=list)
     steps: list[_Step] = field(default_factory=list)
     slots: int = _FIRST
     _known: dict[tuple[Callable[..., Any], str | None], int] = field(default_factory=dict)
@@ -99,12 +119,13 @@ class _Steps:
             slot = self.add(each)
             if each.name is not None:
                 yield each.name, slot
-        for source, values in self.values.items():
-            for each in getattr(node, f"{source}_params"):
-                values.append(_Value(_simple(each), each.validation_alias or each.alias, self._new_slot()))
-                yield each.name, values[-1].slot
+        for kind, source in _SOURCES.items():
+            for value in getattr(node, kind):
+                name = value.validation_alias or value.alias
+                self.values.append(_Value(_simple(value), source, name, self._new_slot()))
+                yield value.name, self.values[-1].slot
         for body in node.body_params:
-            self.bodies.append(_Value(body, body.name, self._new_slot()))
+            self.bodies.append(_Body(body, self._new_slot()))
             yield body.name, self.bodies[-1].slot
         for name in filter(None, (node.request_param_name, node.http_connection_param_name)):
             yield name, _REQUEST
@@ -190,7 +211,8 @@ class Plan:
         slots: Slots = [None] * self._slots
         slots[_REQUEST] = request
         slots[_RESPONSE] = injected = _Injected()
-        if not self._read_values(request, slots) or not await self._read_bodies(request, slots):
+        are_valid = all(value.read(request, slots) for value in self._values)
+        if not are_valid or (self._bodies and not await self._read_bodies(request, slots)):
             return received.again
         try:
             for step in self._steps:
@@ -204,18 +226,7 @@ class Plan:
         await response(scope, received, send)
         return None
 
-    def _read_values(self, request: Request, slots: Slots) -> bool:
-        values = self._values
-        return (
-            all(value.read(request.path_params, slots) for value in values["path"])
-            and all(value.read(request.query_params, slots) for value in values["query"])
-            and all(value.read(request.headers, slots) for value in values["header"])
-            and all(value.read(request.cookies, slots) for value in values["cookie"])
-        )
-
     async def _read_bodies(self, request: Request, slots: Slots) -> bool:
-        if not self._bodies:
-            return True
         try:
             content = await request.body()
             if not content or request.headers.get("content-type") != "application/json":
@@ -223,11 +234,7 @@ class Plan:
             given = json.loads(content)
         except Exception:  # noqa: BLE001 - FastAPI receives the same once more, and responds
             return False
-        for body in self._bodies:
-            slots[body.slot], errors = body.field.validate(given)
-            if errors:
-                return False
-        return True
+        return all(body.read(given, slots) for body in self._bodies)
 
 
 async def _response(result: Any, request: Request, injected: Response) -> Response:

@@ -10,9 +10,10 @@ from typing import Any
 
 from fastapi import Request
 from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
 
 from app.api.responses import NOT_COUNTED, RATE_LIMITED, raises
-from app.api.routes import PATH_PARAMETER, route_template, route_templates
+from app.api.routes import PATH_PARAMETER, once_per_route, route_template, route_templates
 from app.core.config import DefaultRateLimitSettings
 from app.core.exceptions.http_exceptions import RateLimitException, ServiceUnavailableException
 from app.core.resources import resources_of
@@ -37,9 +38,14 @@ def rule_paths(request: Request) -> RulePaths:
     return RulePaths(literal if usable else template, template)
 
 
-def depends_on(dependant: Dependant, call: Callable[..., Any]) -> bool:
-    """Whether the function is among the dependencies, at any depth."""
-    return any(each.call is call or depends_on(each, call) for each in dependant.dependencies)
+def _depends_on(dependant: Dependant, call: Callable[..., Any]) -> bool:
+    return any(each.call is call or _depends_on(each, call) for each in dependant.dependencies)
+
+
+def is_limited_by(limiter: Callable[..., Any], request: Request) -> bool:
+    """Whether the function is among the dependencies of the request's route, at any depth."""
+    route: APIRoute = request.scope["route"]
+    return once_per_route(route, "is_limited", lambda: _depends_on(route.dependant, limiter))
 
 
 def limited_address(request: Request) -> str:

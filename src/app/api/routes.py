@@ -9,9 +9,9 @@ each response is the one that FastAPI gives for the same list. Routes may be add
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.routing import APIRoute, APIWebSocketRoute, RouteContext, iter_route_contexts
@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.redirects import with_relative_location
 
+Computed = TypeVar("Computed")
 _NAMED_GROUP = re.compile(r"\(\?P<\w+>")
 _MATCHES_NOTHING = r"(?!)"
 PATH_PARAMETER = re.compile(r"\{[^}]*\}")
@@ -188,6 +189,15 @@ def install_index(router: APIRouter) -> RouteIndex:
     index = RouteIndex(router.middleware_stack, router)
     router.middleware_stack = index
     return index
+
+
+def once_per_route(route: BaseRoute, name: str, compute: Callable[[], Computed]) -> Computed:
+    """What is computed once per route, and kept in it as the attribute `name`; a copy of the route has its own."""
+    kept: tuple[BaseRoute, Computed] | None = getattr(route, name, None)
+    if kept is None or kept[0] is not route:
+        kept = (route, compute())
+        setattr(route, name, kept)
+    return kept[1]
 
 
 def route_template(request: Request) -> str:

@@ -7,20 +7,22 @@ decides nothing new. All middleware runs in any case, because this layer is the 
 
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
+from functools import partial
 
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.plan import NoPlanError, Plan
-from app.api.routes import RouteIndex
+from app.api.routes import RouteIndex, once_per_route
 from app.core.cache.lane import create_lane
 
 ShortWay = Callable[[Scope, Receive, Send], Awaitable[Receive | None]]
-_ATTRIBUTE = "short_ways"
 
 
-def _create(route: APIRoute) -> tuple[ShortWay, ...]:
+def _create(route: BaseRoute) -> tuple[ShortWay, ...]:
+    if not isinstance(route, APIRoute):
+        return ()
     lane = create_lane(route)
     ways: list[ShortWay] = [lane] if lane else []
     with suppress(NoPlanError):
@@ -29,12 +31,7 @@ def _create(route: APIRoute) -> tuple[ShortWay, ...]:
 
 
 def short_ways_of(route: BaseRoute) -> tuple[ShortWay, ...]:
-    """Those of a route, made on first use."""
-    ways: tuple[ShortWay, ...] | None = getattr(route, _ATTRIBUTE, None)
-    if ways is None:
-        ways = _create(route) if isinstance(route, APIRoute) else ()
-        setattr(route, _ATTRIBUTE, ways)
-    return ways
+    return once_per_route(route, "short_ways", partial(_create, route))
 
 
 def prepare_short_ways(routes: Iterable[BaseRoute]) -> None:
