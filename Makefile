@@ -12,6 +12,10 @@ ONLY =
 SCENARIO = S1
 ROUNDS = 5
 SECONDS = 5
+NAME =
+HOLDER =
+PART =
+PARTS =
 
 PY := $(VENV)/bin/python
 POETRY := .tools/poetry/bin/python -m poetry --no-interaction
@@ -20,7 +24,7 @@ ALONE := -m "alone and not compose"
 SOURCES := src dev deploy tests gunicorn.conf.py $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help run debug servers psql valkey-cli logs reset install test test-compose bench profile check deploy-check chaos fuzz format clean python
+.PHONY: help run debug servers psql valkey-cli logs reset install test test-compose bench profile check deploy-check chaos fuzz remove drill rename format clean python
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -95,6 +99,15 @@ chaos: install ## Inject random faults into real processes (SECONDS=120 SEED=1)
 
 fuzz: install ## Send generated requests to the API, as three roles (CASES=10000 SEED=1)
 	$(PY) -m dev.fuzz --cases $(or $(CASES),10000) --seed $(or $(SEED),1)
+
+remove: install ## Remove parts of the template from the project (PART=posts, or PART=posts,tiers)
+	@$(PY) -m dev.parts $(PART) $(if $(FORCE),--force)
+
+rename: python ## Give the project a name (NAME="My Product" HOLDER="My Company"); asks for the holder
+	@"$(PYTHON)" -m dev.rename "$(NAME)" $(if $(HOLDER),--holder "$(HOLDER)") $(if $(FORCE),--force)
+
+drill: install ## Remove parts in copies of the project, and check what is left (PARTS=posts, or all)
+	@$(PY) -m dev.parts.drill $(PARTS) $(if $(LONG),--long)
 
 format: install ## Format the code and fix what the linter can fix
 	$(PY) -m ruff check --fix $(SOURCES)

@@ -4,5 +4,6 @@
 - `services.py` starts PostgreSQL and Valkey from Python packages, for `make run` and for the tests.
 - `run.py` with the package `local` runs the application on this machine (`make run`, `make debug`, `make servers`).
 - `chaos` and `fuzz.py` attack real processes with faults and generated requests (`make chaos`, `make fuzz`).
+- `parts` removes parts of the template from a copy of it (`make remove`, `make drill`).
 - `check_migrations.py` runs the migrations against an empty database (`make check`).
 """

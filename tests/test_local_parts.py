@@ -150,11 +150,11 @@ class TestServerChoice:
 
     def test_the_server_of_another_checkout_is_refused(self, folder: Path) -> None:
         with ValkeyServer(folder / "other") as other, pytest.raises(ServiceError, match="Valkey of another checkout"):
-            self.choose(redis_settings(), {"REDIS_QUEUE_PORT": other.port}, folder / "this")
+            self.choose(redis_settings(), {"REDIS_RATE_LIMIT_PORT": other.port}, folder / "this")
 
     @pytest.mark.parametrize(
         ("part", "variable", "value"),
-        [("POSTGRES", "POSTGRES_SERVER", "your_server"), ("REDIS", "REDIS_QUEUE_HOST", "your_host")],
+        [("POSTGRES", "POSTGRES_SERVER", "your_server"), ("REDIS", "REDIS_RATE_LIMIT_HOST", "your_host")],
     )
     def test_a_placeholder_is_refused(self, folder: Path, part: str, variable: str, value: str) -> None:
         values = settings() if part == "POSTGRES" else redis_settings()
@@ -174,7 +174,7 @@ class TestServerChoice:
 
     @pytest.mark.parametrize(
         "given",
-        [{"REDIS_CACHE_PASSWORD": "one", "REDIS_QUEUE_PASSWORD": "two"}, {"REDIS_CACHE_SSL": True}],
+        [{"REDIS_CACHE_PASSWORD": "one", "REDIS_RATE_LIMIT_PASSWORD": "two"}, {"REDIS_CACHE_SSL": True}],
         ids=["passwords", "TLS"],
     )
     def test_what_one_valkey_cannot_do_is_refused(self, folder: Path, given: dict[str, object]) -> None:
@@ -186,7 +186,7 @@ class TestServerChoice:
         assert (chosen.postgres, chosen.valkeys, chosen.variables) == (None, [], {})
 
     def test_the_servers_are_described(self) -> None:
-        values = SimpleNamespace(**vars(settings()), **vars(redis_settings(REDIS_QUEUE_PORT=7000)))
+        values = SimpleNamespace(**vars(settings()), **vars(redis_settings(REDIS_RATE_LIMIT_PORT=7000)))
         lines = places.describe_servers(values)
         assert [line.split()[1].rstrip(",") for line in lines] == ["localhost:5432", "localhost:6379", "localhost:7000"]
 
@@ -467,10 +467,10 @@ class TestClients:
     ) -> None:
         with ValkeyServer(folder / "valkey", password="secret") as server:
             url = f"redis://:secret@{server.host}:{server.port}/0"
-            module = SimpleNamespace(settings=SimpleNamespace(REDIS_CACHE_URL=url, REDIS_QUEUE_URL=url))
+            module = SimpleNamespace(settings=SimpleNamespace(REDIS_CACHE_URL=url, REDIS_RATE_LIMIT_URL=url))
             monkeypatch.setattr(valkey_cli, "import_module", lambda _: module)
             assert valkey_cli.main(["RPUSH", "list", "a", "b c"]) == 0
-            assert valkey_cli.main(["--part", "queue", "LRANGE", "list", "0", "-1"]) == 0
+            assert valkey_cli.main(["--part", "rate_limit", "LRANGE", "list", "0", "-1"]) == 0
             assert valkey_cli.main(["NONSENSE"]) == 1
             lines = iter(["GET list", "", "GET 'open", "GET none", "quit"])
             monkeypatch.setattr("builtins.input", lambda _: next(lines))

@@ -119,7 +119,7 @@ async def test_update(client: httpx.AsyncClient, rows: Rows, root: Account) -> N
     await create(client, root, path="api/v1/users")
     url = f"{API}/tier/free/rate_limit/1"
 
-    changed = await client.patch(url, headers=root.headers, json={"limit": 7, "path": "/api/v1/posts"})
+    changed = await client.patch(url, headers=root.headers, json={"limit": 7, "path": "/api/v1/user/me"})
     taken = await client.patch(url, headers=root.headers, json={"name": "api_v1_users:10:3600"})
     empty = await client.patch(url, headers=root.headers, json={})
 
@@ -127,7 +127,7 @@ async def test_update(client: httpx.AsyncClient, rows: Rows, root: Account) -> N
     assert (taken.status_code, taken.json()) == (422, {"detail": "Rate Limit Name not available"})
     assert empty.status_code == 200
     read = (await client.get(url)).json()
-    assert (read["limit"], read["path"], read["name"]) == (7, "api_v1_posts", "api_v1_tasks_task:10:3600")
+    assert (read["limit"], read["path"], read["name"]) == (7, "api_v1_user_me", "api_v1_tasks_task:10:3600")
 
 
 async def test_another_tiers_rule_is_not_found(client: httpx.AsyncClient, rows: Rows, root: Account) -> None:

@@ -108,7 +108,7 @@ def test_the_pgadmin_profile_is_complete(project: Project) -> None:
 
 def test_the_servers_read_their_variables_from_the_env_file(project: Project) -> None:
     env_file = project.folder / "src" / ".env"
-    env_file.write_text("POSTGRES_USER=\"owner\"\nREDIS_QUEUE_PASSWORD='a$b'\nSECRET_KEY=not-for-servers\n")
+    env_file.write_text("POSTGRES_USER=\"owner\"\nREDIS_RATE_LIMIT_PASSWORD='a$b'\nSECRET_KEY=not-for-servers\n")
     try:
         configuration = project.compose("config")
     finally:

@@ -1,12 +1,12 @@
 """Who may do what: each entity's test file has a table of its operations, `tests/test_authorization.py` tests them all.
 
 async def arrange(client: httpx.AsyncClient, rows: Rows, owner: Account) -> PathValues:
-    post = await rows.post(owner)
-    return {"username": owner.username, "id": post.id}
+    created = await client.post(f"{API}/entity", headers=owner.headers, json={"name": "First"})
+    return {"id": created.json()["id"]}
 
 AUTHORIZATION = may.Table(
-    may.anyone("GET", "/{username}/post/{id}"),
-    may.owner("PATCH", "/{username}/post/{id}", json={"title": "Changed"}),
+    may.anyone("GET", "/entities/{id}"),
+    may.superuser("PATCH", "/entities/{id}", json={"note": "Changed."}),
     arrange=arrange,
 )
 """

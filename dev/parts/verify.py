@@ -1,0 +1,92 @@
+"""What a removal must not leave behind."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from dev.parts.manifest import Part
+from dev.parts.staging import Staging
+
+_LINK = re.compile(r"\]\((?!https?:|mailto:)([^)\s#]*)(#[^)\s]+)?\)")
+_HEADING = re.compile(r"(?m)^#{1,6} (.+)$")
+_FENCED = re.compile(r"(?ms)^```.*?^```$")
+_NOT_ABOUT_THE_CODE = ("dev/parts/", "tests/test_parts.py", "src/migrations/versions/", "CHANGELOG")
+_COMMAND = re.compile(r"\bPARTS?=|make remove|make drill")
+_ROOTS = {"app": "src", "src": ".", "dev": ".", "tests": ".", "deploy": ".", "benchmarks": "."}
+
+
+def problems(staging: Staging, parts: list[Part]) -> Iterator[str]:
+    """One line per problem, with the file and the line."""
+    yield from broken_imports(staging)
+    yield from broken_links(staging)
+    for part in parts:
+        yield from words_left(staging, part)
+
+
+def broken_imports(staging: Staging) -> Iterator[str]:
+    bound: dict[Path, set[str]] = {}
+    for name in staging.files("**/*.py"):
+        for node in ast.walk(ast.parse(staging.read(name))):
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                for alias in node.names:
+                    if not _is_importable(staging.root, node.module, alias.name, bound):
+                        yield f"{name}:{node.lineno}: imports {alias.name} from {node.module}, which is removed"
+
+
+def _is_importable(root: Path, module: str, name: str, bound: dict[Path, set[str]]) -> bool:
+    """`bound` has the names of the modules that were read before."""
+    top = module.partition(".")[0]
+    if top not in _ROOTS:
+        return True
+    place = root / _ROOTS[top] / module.replace(".", "/")
+    file = place.with_suffix(".py") if place.with_suffix(".py").exists() else place / "__init__.py"
+    if place.is_dir() and ((place / f"{name}.py").exists() or (place / name).is_dir()):
+        return True
+    if file not in bound:
+        bound[file] = _bound(ast.parse(file.read_text(encoding="utf-8"))) if file.exists() else set()
+    return name in bound[file]
+
+
+def _bound(tree: ast.AST) -> set[str]:
+    """Every name that the module may define, at any depth: conditions and `try` included."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                found.add(name)
+            case ast.Name(id=name, ctx=ast.Store()):
+                found.add(name)
+            case ast.Import(names=names) | ast.ImportFrom(names=names):
+                found |= {alias.asname or alias.name for alias in names}
+    return found
+
+
+def _anchors(text: str) -> set[str]:
+    titles = _HEADING.findall(_FENCED.sub("", text))
+    return {"#" + re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def broken_links(staging: Staging) -> Iterator[str]:
+    for name in staging.files("*.md", "docs/**/*.md"):
+        if name == "CHANGELOG.md":
+            continue
+        text = staging.read(name)
+        for path, anchor in _LINK.findall(_FENCED.sub("", text)):
+            target = (staging.root / name).parent / path if path else staging.root / name
+            if not target.exists():
+                yield f"{name}: links to {path}, which is removed"
+            elif anchor and target.suffix == ".md" and anchor not in _anchors(target.read_text(encoding="utf-8")):
+                yield f"{name}: links to {path}{anchor}, which is removed"
+
+
+def words_left(staging: Staging, part: Part) -> Iterator[str]:
+    if part.words is None:
+        return
+    for name in staging.texts():
+        if name.startswith(_NOT_ABOUT_THE_CODE):
+            continue
+        for number, line in enumerate(staging.read(name).splitlines(), 1):
+            is_allowed = _COMMAND.search(line) or (part.allowed and part.allowed.search(line))
+            if part.words.search(line) and not is_allowed:
+                yield f"{name}:{number}: still about {part.name}: {line.strip()[:100]}"
