@@ -1,8 +1,5 @@
-from app.core.collector import paused_collector
+from app.api import router
+from app.core.config import settings
+from app.core.setup import create_application
 
-with paused_collector():
-    from app.api import router
-    from app.core.config import settings
-    from app.core.setup import create_application
-
-    app = create_application(router=router, settings=settings)
+app = create_application(router=router, settings=settings)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from typing import Any, TypeVar
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, Request
 from fastapi.routing import APIRoute, APIWebSocketRoute, RouteContext, iter_route_contexts
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -72,15 +72,6 @@ def flatten(router: APIRouter) -> None:
     stays as it is, and FastAPI finds its routes.
     """
     router.routes[:] = [each for route in router.routes for each in _flat(route)]
-
-
-def include(app: FastAPI, router: APIRouter) -> None:
-    """`app.include_router(router)`, which would first build each route of the tree, only to look for an empty path."""
-    routes, router.routes = router.routes, []
-    try:
-        app.include_router(router)
-    finally:
-        router.routes = routes
 
 
 class _Table:

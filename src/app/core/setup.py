@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 
 from app.api.docs import Application, install_docs
 from app.api.errors import install_error_handlers
-from app.api.routes import RouteIndex, flatten, include, install_index, reserved_names
+from app.api.routes import RouteIndex, flatten, install_index, reserved_names
 from app.api.short_ways import ShortWaysMiddleware, prepare_short_ways
 from app.core.cache.checks import check_cached_routes
 from app.core.config import (
@@ -153,7 +153,7 @@ def create_application(
     """
     metadata = _metadata(settings) if isinstance(settings, AppSettings) else {}
     app = _Application(**{"lifespan": _lifespan(settings, create_tables_on_start, lifespan), **metadata, **kwargs})
-    include(app, router)
+    app.include_router(router)
     index = install_index(app.router)
     check_cached_routes(app.routes)
     app.state.settings = settings
