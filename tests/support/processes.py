@@ -41,6 +41,10 @@ class Program:
                 self.kill()
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def output(self) -> str:
         """Everything that the process has printed."""
         return self.log.read_text(encoding="utf-8", errors="replace")

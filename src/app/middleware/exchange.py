@@ -12,6 +12,7 @@ from app.middleware.rate_limit_headers import add_rate_limit_headers
 from app.middleware.request_id import HEADER, choose_request_id
 from app.middleware.response_start import ResponseStart
 from app.middleware.security_headers import SecurityHeaders
+from app.middleware.slow_clients import PIECE_BYTES, send_patiently
 from app.middleware.unexpected_error import log_unexpected_error, send_internal_server_error
 
 
@@ -110,7 +111,7 @@ class _Exchange:
             start, self._start = self._start, None
             await self._begin(ResponseStart(start), message)
         elif not self._is_dropped:
-            await self._send(message)
+            await self._send_body(message)
 
     async def _begin(self, start: ResponseStart, first: Message) -> None:
         self._begun = True
@@ -124,4 +125,12 @@ class _Exchange:
             layer.security_headers.add_to(start)
         start.set(HEADER, self._name)
         await self._send(start.message())
-        await self._send({"type": "http.response.body"} if self._is_dropped else first)
+        if self._is_dropped:
+            await self._send({"type": "http.response.body"})
+        elif first.get("more_body") or len(first.get("body", b"")) > PIECE_BYTES:
+            await self._send_body(first)
+        else:
+            await self._send(first)
+
+    async def _send_body(self, message: Message) -> None:
+        self._is_dropped = not await send_patiently(self._receive, self._send, message)
