@@ -59,6 +59,11 @@ def alembic(services: Services, database: str, *arguments: str, folder: Path = S
     return output
 
 
+def serve(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    command = ["sh", "deploy/serve.sh"]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
 async def tables(settings: Settings) -> set[str]:
     engine = create_engine(settings, poolclass=pool.NullPool)
     async with engine.connect() as connection:
@@ -114,6 +119,25 @@ async def test_applying_again_changes_nothing(services: Services, empty_database
     await apply_migrations(settings)
 
     assert await tables(settings) >= OURS
+
+
+async def test_a_container_that_reloads_applies_migrations_only_at_its_start(
+    services: Services, empty_database: str, tmp_path: Path
+) -> None:
+    """The reloading server is told to apply none."""
+    uvicorn = tmp_path / "uvicorn"
+    uvicorn.write_text('#!/bin/sh\necho "CREATE_TABLES_ON_START=$CREATE_TABLES_ON_START"\n')
+    uvicorn.chmod(0o755)
+    environment = services.environment(
+        POSTGRES_DB=empty_database,
+        SERVER="uvicorn",
+        PATH=f"{tmp_path}:{Path(sys.executable).parent}:/usr/bin:/bin",
+        PYTHONPATH=str(SRC),
+    )
+    result = serve(environment)
+
+    assert (result.returncode, result.stdout) == (0, "CREATE_TABLES_ON_START=false\n"), result.stderr
+    assert await tables(services.settings(POSTGRES_DB=empty_database)) >= OURS
 
 
 async def test_a_new_model_is_found_without_being_listed_anywhere(
