@@ -256,6 +256,16 @@ async def test_a_blocked_loop_is_no_outage(valkey: ValkeyServer, is_connected: b
         assert before is None or await redis.execute("CLIENT", "ID") == before
 
 
+async def test_a_loop_that_is_blocked_before_it_has_sent_everything_is_no_outage(redis: RedisConnection) -> None:
+    """The server cannot reply yet, so the time of the block must not count as its silence."""
+    await redis.ping()
+    setting = asyncio.create_task(redis.execute("SET", "key", "x" * 8_000_000))
+    await asyncio.sleep(0)
+    block_the_loop(2 * TIMEOUT)
+    assert await setting == b"OK"
+    assert not redis.breaker.is_open
+
+
 async def test_a_loop_that_is_busy_for_long_is_no_outage(redis: RedisConnection) -> None:
     """Every turn takes longer than a tick of the watchdog, for many times the timeout."""
     before = await redis.execute("CLIENT", "ID")

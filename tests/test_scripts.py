@@ -2,13 +2,19 @@
 
 import asyncio
 import os
+import socket
+import time
 
 import httpx
 import pytest
 
 from app.core.db.database import open_database
+from app.core.db.engine import CONNECT_TIMEOUT_SECONDS
 from app.crud.crud_tier import crud_tiers
 from app.crud.crud_users import crud_users
+from dev.local.ports import free_port
+from src.scripts import first_rows
+from src.scripts.create_first_tier import create_tier
 from tests.conftest import MEASURED, Services
 from tests.helper import API, Rows
 from tests.support.forks import run_python
@@ -119,6 +125,27 @@ async def test_superuser_fails_with_one_clear_line(services: Services, changes: 
     assert output.count("\n") == 1
     assert "wrong" not in output
     assert services.postgres.password not in output
+
+
+@pytest.mark.parametrize("is_refused", [True, False], ids=["refuses connections", "never responds"])
+def test_an_unreachable_database_is_reported_in_time(
+    services: Services, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], is_refused: bool
+) -> None:
+    """However long DATABASE_WAIT_SECONDS is; the wait is shortened here."""
+    longest = first_rows.LONGEST_WAIT_SECONDS
+    assert longest + CONNECT_TIMEOUT_SECONDS < 15
+    monkeypatch.setattr(first_rows, "LONGEST_WAIT_SECONDS", 1)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        port = free_port() if is_refused else silent.getsockname()[1]
+        silent.listen()
+        monkeypatch.setattr(first_rows, "settings", services.settings(POSTGRES_SERVER="127.0.0.1", POSTGRES_PORT=port))
+        begin = time.monotonic()
+        status = first_rows.run(create_tier)
+        waited = time.monotonic() - begin
+    assert status == 1
+    assert 1 <= waited < 1 + CONNECT_TIMEOUT_SECONDS + 2
+    assert capsys.readouterr().err.startswith("error: cannot connect to the database: ")
 
 
 async def test_an_ordinary_user_of_that_name_is_not_promoted(services: Services, rows: Rows) -> None:

@@ -95,8 +95,34 @@ async def test_a_rename_during_post_creation_leaves_no_stale_entry_under_either_
         assert (await client.get(f"{API}/user/{old}")).json()["name"] == "Next owner"
 
 
+async def wait_for_a_blocked_statement(rows: Rows) -> None:
+    """Returns when a statement waits for a lock."""
+    blocked = text("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()")
+    for _ in range(200):
+        if await rows.database.fetch_one(blocked):
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("no statement waits for a lock")
+
+
 class TestTheTokensName:
     """A write that was allowed under a name does nothing when the user has another one by then."""
+
+    @pytest.mark.parametrize(
+        ("method", "body"), [("PATCH", {"name": "Changed"}), ("PATCH", {"username": "third"}), ("DELETE", None)]
+    )
+    async def test_users(self, client: httpx.AsyncClient, rows: Rows, method: str, body: dict[str, str] | None) -> None:
+        """The request was let in under the old name; its statement waits for the rename."""
+        account = await rows.user("before")
+        async with rows.database.sessions() as session:
+            await crud_users.change(session, UserUpdate(username="after"), commit=False, id=account.user.id)
+            url = f"{API}/user/before"
+            write = asyncio.create_task(client.request(method, url, headers=account.headers, json=body))
+            await wait_for_a_blocked_statement(rows)
+            await session.commit()
+        response = await write
+        assert (response.status_code, response.json()) == (404, {"detail": "User not found"})
+        assert (await crud_users.read(rows.database, "after")).name == account.user.name
 
     async def test_posts(self, rows: Rows) -> None:
         account = await rows.user("before")
@@ -121,7 +147,7 @@ class TestTheTokensName:
             write = asyncio.create_task(
                 crud_posts.soft_delete(rows.database, parent=of_owner(account.user), id=post.id)
             )
-            await asyncio.sleep(0.1)
+            await wait_for_a_blocked_statement(rows)
             assert not write.done()
             await session.commit()
         with pytest.raises(Exception, match="User not found"):
@@ -130,7 +156,7 @@ class TestTheTokensName:
         async with rows.database.sessions() as session:
             await crud_posts.soft_delete(session, parent=of_author("after"), commit=False, id=post.id)
             rename = asyncio.create_task(crud_users.change(rows.database, UserUpdate(username="x2"), username="after"))
-            await asyncio.sleep(0.1)
+            await wait_for_a_blocked_statement(rows)
             assert not rename.done()
             await session.commit()
         await rename

@@ -5,7 +5,8 @@ code has. It returns such a task to the queue, with growing delays and without c
 the function takes it. After `HAND_BACK_SECONDS` the task is kept as failed. Data that cannot be read fail at once.
 
 arq ends both kinds of tasks before it calls any of our hooks. So the worker's deserializer replaces them by a task
-that does the above, and its serializer writes their results under the original name.
+that does the above, and its serializer writes their results under the original name. arq names the two functions of
+these tasks, `_hand_back` and `_report_unreadable`, among those of the worker in its first log line.
 """
 
 import logging
