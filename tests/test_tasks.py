@@ -289,6 +289,8 @@ class TestGetTasks:
         assert (await client.get(f"{API}/tasks", headers=user.headers)).status_code == 403
         assert (await client.get(f"{API}/tasks", headers=superuser.headers)).json() == {
             "queue_length": 0,
+            "outbox_length": 0,
+            "refused": [],
             "in_progress": [],
             "data": [],
             "total_count": 0,

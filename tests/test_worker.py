@@ -243,11 +243,12 @@ class TestSchedules:
 
 class TestSettings:
     def test_the_class_has_its_functions_as_arq_runs_them(self) -> None:
-        first, *handover = WorkerSettings.functions
+        first, welcome, *handover = WorkerSettings.functions
         assert (first.name, inspect.unwrap(first.coroutine)) == (
             "sample_background_task",
             functions.sample_background_task,
         )
+        assert (welcome.name, inspect.unwrap(welcome.coroutine)) == ("send_welcome", functions.send_welcome)
         assert handover == list(HANDOVER_FUNCTIONS)
 
     def test_importing_opens_nothing(self, services: Services) -> None:

@@ -14,6 +14,7 @@ from app.core.config import settings
 from app.core.db import row_count, token_blacklist  # noqa: F401 - tables of the core
 from app.core.db.database import Base
 from app.core.db.engine import create_engine, server_timeouts
+from app.core.outbox import table  # noqa: F401 - the same
 
 for module in pkgutil.iter_modules(app.models.__path__):
     importlib.import_module(f"app.models.{module.name}")

@@ -54,13 +54,13 @@ class WorkerSettings(ReliableWorker, settings=settings):
 async def burst_worker(
     settings: RedisQueueSettings, tasks: Sequence[Task | Function], schedules: Sequence[CronJob] = (), **options: Any
 ) -> AsyncIterator[Worker]:
-    """A worker in this process that stops when the queue is empty."""
+    """A worker in this process that stops when the queue is empty, unless `burst` is false."""
 
     class Burst(ReliableWorker, settings=settings):
         functions: ClassVar = list(tasks)
         cron_jobs: ClassVar = list(schedules)
 
-    worker = create_worker(dict(vars(Burst)), burst=True, handle_signals=False, **options)
+    worker = create_worker(dict(vars(Burst)), **{"burst": True, "handle_signals": False} | options)
     try:
         yield worker
     finally:
@@ -79,6 +79,18 @@ async def _end_tasks(worker: Worker) -> None:
         if not task.cancelling():
             task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def working(settings: RedisQueueSettings, *tasks: Task) -> AsyncIterator[None]:
+    """Meanwhile a worker in this process runs the tasks in the queue."""
+    async with burst_worker(settings, tasks, burst=False) as worker:
+        running = asyncio.create_task(worker.async_run())
+        try:
+            yield
+        finally:
+            running.cancel()
+            await asyncio.wait({running})
 
 
 async def run_tasks(settings: RedisQueueSettings, *tasks: Task) -> None:

@@ -13,6 +13,7 @@ from pydantic import Field, PositiveInt
 from sqlalchemy.engine import URL
 
 from app.core.settings.base import SettingsBase, load
+from app.core.settings.outbox import OutboxSettings
 from app.core.settings.redis import RedisCacheSettings, RedisQueueSettings, RedisRateLimiterSettings
 from app.core.settings.sources import ConfigurationError
 from app.core.settings.values import (
@@ -32,6 +33,7 @@ from app.core.settings.values import (
 
 __all__ = [
     "ConfigurationError",
+    "OutboxSettings",
     "RedisCacheSettings",
     "RedisQueueSettings",
     "RedisRateLimiterSettings",
@@ -169,6 +171,7 @@ class Settings(
     RedisCacheSettings,
     ClientSideCacheSettings,
     RedisQueueSettings,
+    OutboxSettings,
     RedisRateLimiterSettings,
     DefaultRateLimitSettings,
     EnvironmentSettings,

@@ -1,6 +1,6 @@
 """What a process holds open while it runs, web application and worker alike."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -13,6 +13,7 @@ from app.core.cache.epoch import open_lease
 from app.core.cache.store import ResponseCache, open_response_cache
 from app.core.config import (
     CryptSettings,
+    OutboxSettings,
     PostgresSettings,
     RedisCacheSettings,
     RedisQueueSettings,
@@ -20,6 +21,7 @@ from app.core.config import (
 )
 from app.core.db.database import Database, open_database
 from app.core.features import FeatureDisabledError, read_resources
+from app.core.outbox import Outbox, open_outbox
 from app.core.passwords import PasswordHasher, open_password_hasher
 from app.core.security import VerifiedTokens
 from app.core.settings.base import SettingsBase
@@ -40,6 +42,7 @@ class Resources:
     cache: Redis | None
     responses: ResponseCache | None
     queue: ArqRedis | None
+    outbox: Outbox | None
     rate_limiter: RateLimiter | None
     verified_tokens: VerifiedTokens | None
 
@@ -66,12 +69,19 @@ async def _open_responses(stack: AsyncExitStack, settings: SettingsBase) -> Resp
 
 
 @asynccontextmanager
-async def open_resources(settings: SettingsBase) -> AsyncIterator[Resources]:
-    """Opens what the settings switch on, and closes it in reverse order."""
+async def open_resources(settings: SettingsBase, tasks: Collection[str] = ()) -> AsyncIterator[Resources]:
+    """Opens what the settings switch on, and closes it in reverse order.
+
+    `tasks` are the names of the worker's functions.
+    """
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         database = await enter(open_database(settings)) if isinstance(settings, PostgresSettings) else None
         cache = await enter(open_cache(settings)) if isinstance(settings, RedisCacheSettings) else None
+        queue = await enter(open_queue(settings)) if isinstance(settings, RedisQueueSettings) else None
+        outbox = None
+        if isinstance(settings, OutboxSettings):
+            outbox = await enter(open_outbox(settings, database, queue, tasks))
         yield Resources(
             settings=settings,
             password_hasher=(
@@ -80,7 +90,8 @@ async def open_resources(settings: SettingsBase) -> AsyncIterator[Resources]:
             database=database,
             cache=cache,
             responses=await _open_responses(stack, settings),
-            queue=await enter(open_queue(settings)) if isinstance(settings, RedisQueueSettings) else None,
+            queue=queue,
+            outbox=outbox,
             rate_limiter=(
                 await enter(open_rate_limiter(settings)) if isinstance(settings, RedisRateLimiterSettings) else None
             ),

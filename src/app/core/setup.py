@@ -22,7 +22,9 @@ from app.core.config import (
     CryptSettings,
     EnvironmentOption,
     EnvironmentSettings,
+    OutboxSettings,
     PostgresSettings,
+    RedisQueueSettings,
 )
 from app.core.db.migrate import apply_migrations
 from app.core.logger import configure_logging
@@ -57,12 +59,21 @@ def _lifespan(settings: SettingsBase, create_tables_on_start: bool, inner: Lifes
         if create_tables_on_start and isinstance(settings, PostgresSettings) and settings.CREATE_TABLES_ON_START:
             await apply_migrations(settings)
         async with AsyncExitStack() as stack:
-            app.state.resources = await stack.enter_async_context(open_resources(settings))
+            app.state.resources = await stack.enter_async_context(open_resources(settings, _task_names(settings)))
             state = await stack.enter_async_context(inner(app)) if inner else None
             stack.enter_context(_frozen_memory())
             yield state
 
     return lifespan
+
+
+def _task_names(settings: SettingsBase) -> list[str]:
+    """The functions that a worker has: a task of another one is refused before it is stored."""
+    if not isinstance(settings, OutboxSettings) or not isinstance(settings, RedisQueueSettings):
+        return []
+    from app.core.worker.settings import WorkerSettings  # noqa: PLC0415 - only where tasks are stored
+
+    return [function.name for function in WorkerSettings.functions]
 
 
 def _prepare_routes(app: FastAPI) -> None:

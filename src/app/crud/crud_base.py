@@ -1,6 +1,7 @@
 """FastCRUD with what endpoints need: one verb per change, visible rows only, an error where there is no such row."""
 
 import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic
 
 from fastcrud import FastCRUD, PolicyConfig
@@ -11,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.db.database import Database
 from app.core.exceptions.data_exceptions import RowNotFoundError
+from app.core.outbox import NewTask, require_outbox
 from app.crud import targets, writes
 from app.crud.helper import ParentRow, visible
 from app.crud.new_rows import new_values
@@ -49,14 +51,20 @@ class CRUDBase(
         *,
         parent: ParentRow | None = None,
         commit: bool = True,
+        task: Callable[[Mapping[str, Any]], NewTask] | None = None,
     ) -> SelectSchemaType:
-        """Inserts a row and returns it as the schema; a parent's id is set in the column that refers to it."""
+        """Inserts a row and returns it as the schema; a parent's id is set in the column that refers to it.
+
+        `task` makes a task from the new row's values, without those that the database computes. The same statement
+        stores it.
+        """
         reference = {parent.parent.reference.key: None} if parent else {}
         given = new_values(self.model, {**reference, **values.model_dump()})
         given = {name: value for name, value in given.items() if name not in reference}
         target = self._target({}, parent)
         statement = writes.insertion(target, tuple(given), schema)
-        row = await _run(db, statement, targets.parameters(given, {}, _of(parent)), commit)
+        parameters = targets.parameters(given, {}, _of(parent))
+        row = await _run(db, statement, parameters, commit, task(given) if task else None)
         if row is None:
             raise RowNotFoundError(parent.parent.name if parent else self.entity)
         return schema.model_validate(row, from_attributes=True)
@@ -122,12 +130,17 @@ def _of(parent: ParentRow | None) -> Any:
     return parent.parameters if parent else {}
 
 
-async def _run(db: Database | AsyncSession, statement: Executable, parameters: dict[str, Any], commit: bool) -> Any:
-    """The first row that the statement returns."""
-    if isinstance(db, Database):
+async def _run(
+    db: Database | AsyncSession, statement: Any, parameters: dict[str, Any], commit: bool, task: NewTask | None = None
+) -> Any:
+    """The first row that the statement returns; the task is stored with it."""
+    rows: Sequence[Any]
+    if task:
+        rows = await require_outbox(db).store_with(db, statement, parameters, task)
+    elif isinstance(db, Database):
         rows = await db.execute(statement, parameters)
-        return rows[0] if rows else None
-    row = (await db.execute(statement, parameters)).first()
-    if commit:
+    else:
+        rows = (await db.execute(statement, parameters)).fetchmany(1)
+    if commit and isinstance(db, AsyncSession):
         await db.commit()
-    return row
+    return rows[0] if rows else None

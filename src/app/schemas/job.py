@@ -73,10 +73,24 @@ class RecentTaskRead(TaskRead):
 
 
 class TaskOverview(BaseModel):
-    """The queue: its length, the running tasks, and a page of recent results, failures first, then newest first."""
+    """The queue: its length, the running tasks, and a page of recent results, failures first, then newest first.
+
+    Before a task is in the queue, it may wait in the database (the outbox).
+    """
 
     queue_length: Annotated[
         int, Field(description="The number of unfinished tasks, the running ones included.", examples=[1])
+    ]
+    outbox_length: Annotated[
+        int,
+        Field(
+            description="The number of tasks that are committed and not in the queue yet, counted up to 10,000.",
+            examples=[0],
+        ),
+    ]
+    refused: Annotated[
+        list[RecentTaskRead],
+        Field(description="The tasks that Redis has refused, with the reason as `result`. They are sent again."),
     ]
     in_progress: Annotated[list[RecentTaskRead], Field(description="The running tasks.")]
     data: Annotated[list[RecentTaskRead], Field(description="The finished tasks of this page.")]

@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request
 
-from app.api.dependencies import SUPERUSERS_ONLY, Crypt, OptionalUser, TaskQueue, rate_limiter
+from app.api.dependencies import SUPERUSERS_ONLY, Crypt, OpenResources, OptionalUser, TaskQueue, rate_limiter
 from app.api.responses import TASK_NOT_FOUND, errors, raises, unprocessable
 from app.core.config import RedisQueueSettings
 from app.core.exceptions.http_exceptions import NotFoundException, UnprocessableEntityException
+from app.core.outbox import find_task, read_outbox
 from app.core.queue.view import TaskState, read_recent, read_running, read_task
 from app.core.resources import resources_of
 from app.core.schemas import MAX_INT32, Text
@@ -66,10 +67,11 @@ async def get_path_task(
         Text, Path(max_length=100, description="The `id` from the submission.", examples=TASK_ID.examples)
     ],
     queue: TaskQueue,
+    resources: OpenResources,
     user: OptionalUser,
 ) -> TaskState:
     """The path's task; 404 if the caller may not read it."""
-    task = await read_task(queue, task_id)
+    task = await find_task(queue, resources.outbox, task_id)
     if task is None or not _may_read(task_id, user):
         raise NotFoundException("Task not found")
     return task
@@ -110,6 +112,7 @@ async def get_task(task: PathTask) -> TaskRead:
 @router.get("", summary="Read the queue", response_model=TaskOverview, dependencies=[SUPERUSERS_ONLY])
 async def get_tasks(
     queue: TaskQueue,
+    resources: OpenResources,
     settings: QueueSettings,
     page: Annotated[
         int, Query(ge=1, le=MAX_INT32, description="The number of the page of results, from 1.", examples=[1])
@@ -122,8 +125,11 @@ async def get_tasks(
     offset = (page - 1) * items_per_page
     queue_length, in_progress = await read_running(queue)
     recent = await read_recent(queue, offset, items_per_page, settings.TASK_RESULT_TTL_SECONDS)
+    outbox = await read_outbox(resources.outbox)
     return {
         "queue_length": queue_length,
+        "outbox_length": outbox.length,
+        "refused": outbox.refused,
         "in_progress": in_progress,
         "data": recent.tasks,
         "total_count": recent.total_count,

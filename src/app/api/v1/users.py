@@ -1,4 +1,5 @@
 import logging
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
@@ -19,8 +20,10 @@ from app.api.rate_limiting import limit_registration
 from app.api.responses import TIER_NOT_FOUND, USER_NOT_FOUND, errors, message, not_found, unprocessable
 from app.api.usernames import refuse_reserved
 from app.core.config import DefaultRateLimitSettings
+from app.core.outbox import NewTask, accepts
 from app.core.schemas import Message
 from app.core.utils.cache import cache
+from app.core.worker.functions import send_welcome
 from app.crud.crud_rate_limit import crud_rate_limits
 from app.crud.crud_tier import crud_tiers
 from app.crud.crud_users import StoredUser, crud_users
@@ -61,6 +64,10 @@ async def get_default_tier_id(resources: OpenResources, db: Db) -> int | None:
     return tier_id
 
 
+def _welcome(new: Mapping[str, Any]) -> NewTask:
+    return NewTask(send_welcome, (new["uuid"],))
+
+
 DefaultTierId = Annotated[int | None, Depends(get_default_tier_id)]
 
 
@@ -96,7 +103,7 @@ async def read_users(request: Request, db: Db, window: PageWindow) -> dict[str, 
 async def write_user(values: UserCreate, hashed_password: NewPasswordHash, tier_id: DefaultTierId, db: Db) -> UserRead:
     given = values.model_dump(exclude={"password"})
     user = UserCreateInternal(**given, hashed_password=hashed_password, tier_id=tier_id)
-    return await crud_users.add(db, user, UserRead)
+    return await crud_users.add(db, user, UserRead, task=_welcome if accepts(db, send_welcome) else None)
 
 
 @router.patch(

@@ -46,11 +46,14 @@ class Database:
     A single statement is SQLAlchemy Core's, compiled once, on a connection of asyncpg's: one round trip, and the
     connection is held no longer. Behind PgBouncer a transaction surrounds it, because preparing and executing are two
     messages, and between them the server connection may change.
+
+    `info` is for what a part of the process attaches to the database; each session has it in its own `info`.
     """
 
     def __init__(self, engine: AsyncEngine, begin: str | None = None) -> None:
         self.engine = engine
-        self.sessions = async_sessionmaker(engine, expire_on_commit=False)
+        self.info: dict[Any, Any] = {}
+        self.sessions = async_sessionmaker(engine, expire_on_commit=False, info=self.info)
         self._begin = begin
         self._statements = Statements(engine.dialect)
 

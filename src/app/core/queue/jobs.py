@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from arq import ArqRedis
 from arq.connections import RedisSettings
-from arq.constants import job_key_prefix, result_key_prefix
+from arq.constants import default_queue_name, job_key_prefix, result_key_prefix
 from arq.jobs import Job, serialize_job
 from arq.utils import timestamp_ms, to_ms, to_unix_ms
 from redis.asyncio import BlockingConnectionPool
@@ -19,7 +19,7 @@ from app.core.redis import Argument, RedisConnection
 TIMEOUT_SECONDS = 1.0
 KEPT_UNTIL_RUN_MS = 10 * 365 * 24 * 3600 * 1000
 """arq deletes a waiting task after a day; ours waits for a worker without a limit."""
-_PROBE_KEY = "arq:probe"
+_PROBE_KEY = "queue:probe"
 
 _ENQUEUE = """
 if redis.call('EXISTS', KEYS[1], KEYS[2]) > 0 then return 0 end
@@ -29,20 +29,19 @@ return 1
 """
 
 
-class _Schedule(NamedTuple):
-    """When a task was submitted, when it is due, and for how long it may wait, in milliseconds."""
+class PackedTask(NamedTuple):
+    """A task as Redis stores it; when it is due (milliseconds since 1970), and for how long it may wait."""
 
-    now: int
+    job_id: str
+    packed: bytes
     due: int
     lifetime: int
 
 
-def _schedule(until: datetime | None, by: float | timedelta | None, expires: float | timedelta | None) -> _Schedule:
+def _due(now: int, until: datetime | None, by: float | timedelta | None) -> int:
     if until and by:
         raise ValueError("use _defer_until or _defer_by, not both")
-    now = timestamp_ms()
-    due = to_unix_ms(until) if until else now + (to_ms(by) or 0)
-    return _Schedule(now, due, to_ms(expires) or due - now + KEPT_UNTIL_RUN_MS)
+    return to_unix_ms(until) if until else now + (to_ms(by) or 0)
 
 
 class JobQueue(ArqRedis):
@@ -68,15 +67,38 @@ class JobQueue(ArqRedis):
         Returns None only if `_job_id` is given and a task with it waits, runs, or has a result. An error other than
         `SerializationError` leaves open whether the task was stored: to try again safely, give it a `_job_id`.
         """
-        queue_name, job_id = _queue_name or self.default_queue_name, _job_id or uuid4().hex
-        when = _schedule(_defer_until, _defer_by, _expires)
-        job = serialize_job(function, args, kwargs, _job_try, when.now, serializer=self.job_serializer)
-        keys = job_key_prefix + job_id, result_key_prefix + job_id, queue_name
-        is_new = await self._submit(keys, (job, when.lifetime, when.due, job_id))
+        queue_name = _queue_name or self.default_queue_name
+        task = self.pack(
+            function, args, kwargs, job_id=_job_id, until=_defer_until, by=_defer_by, expires=_expires, job_try=_job_try
+        )
+        is_new = await self.submit(task, queue_name)
         # Sent a second time after a broken connection the script finds its own entry: a fresh id is never taken.
         if not is_new and _job_id:
             return None
-        return Job(job_id, redis=self, _queue_name=queue_name, _deserializer=self.job_deserializer)
+        return Job(task.job_id, redis=self, _queue_name=queue_name, _deserializer=self.job_deserializer)
+
+    def pack(
+        self,
+        function: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        job_id: str | None = None,
+        until: datetime | None = None,
+        by: float | timedelta | None = None,
+        expires: float | timedelta | None = None,
+        job_try: int | None = None,
+    ) -> PackedTask:
+        """Raises arq's `SerializationError` if an argument is not plain data."""
+        now = timestamp_ms()
+        due = _due(now, until, by)
+        packed = serialize_job(function, args, kwargs, job_try, now, serializer=self.job_serializer)
+        return PackedTask(job_id or uuid4().hex, packed, due, to_ms(expires) or due - now + KEPT_UNTIL_RUN_MS)
+
+    async def submit(self, task: PackedTask, queue_name: str = default_queue_name) -> bool:
+        """False if a task with this id waits, runs, or has a result."""
+        keys = job_key_prefix + task.job_id, result_key_prefix + task.job_id, queue_name
+        return await self._submit(keys, (task.packed, task.lifetime, task.due, task.job_id))
 
     async def _submit(self, keys: Sequence[str], arguments: Sequence[Argument]) -> bool:
         command: Callable[..., Awaitable[int]] = self.execute_command

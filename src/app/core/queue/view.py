@@ -110,7 +110,7 @@ def _state(
         return _finished(job_id, result)
     if score is None:
         return None
-    return _unfinished(job_id, job, int(score), bool(is_running), int(tries or 0))
+    return unfinished(job_id, job, int(score), bool(is_running), int(tries or 0))
 
 
 def _finished(job_id: str, packed: bytes) -> TaskState:
@@ -129,7 +129,8 @@ def _finished(job_id: str, packed: bytes) -> TaskState:
     )
 
 
-def _unfinished(job_id: str, packed: bytes | None, score: int, is_running: bool, tries: int) -> TaskState:
+def unfinished(job_id: str, packed: bytes | None, score: int, is_running: bool = False, tries: int = 0) -> TaskState:
+    """A task that waits or runs, from what was submitted and the time when it is due."""
     if is_running:
         status = TaskStatus.IN_PROGRESS
     else:

@@ -1,7 +1,7 @@
 """What a task gets as `ctx`, and the parts of the application that it works with."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -9,15 +9,18 @@ from arq import ArqRedis
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.core.config import AppSettings
+from app.core.config import AppSettings, OutboxSettings
 from app.core.db.database import Database
 from app.core.features import require
 from app.core.logger import configure_logging
+from app.core.outbox import Sweep, open_sweep
 from app.core.resources import Resources, open_resources
 from app.core.settings.base import SettingsBase
 from app.core.worker.runtime.reconnect import PatientQueue
 
 Hook = Callable[[Any], Awaitable[None]]
+SWEEP = "outbox_sweep"
+"""The context's entry for the sweep of the outbox."""
 
 
 class TaskContext(dict[Any, Any]):
@@ -45,6 +48,11 @@ class TaskContext(dict[Any, Any]):
         return resources
 
     @property
+    def sweep(self) -> Sweep | None:
+        """The sweep of the outbox; None without an outbox."""
+        return self.get(SWEEP)
+
+    @property
     def settings(self) -> SettingsBase:
         return self.resources.settings
 
@@ -63,8 +71,14 @@ class TaskContext(dict[Any, Any]):
             yield session
 
 
-def startup(settings: SettingsBase, own: Hook | None) -> Hook:
-    """Opens what the web application opens too, then calls the worker's own hook."""
+async def _close(ctx: dict[str, Any]) -> None:
+    stack: AsyncExitStack | None = ctx.pop("_resources_stack", None)
+    if stack:
+        await stack.aclose()
+
+
+def startup(settings: SettingsBase, own: Hook | None, tasks: Collection[str]) -> Hook:
+    """Opens what the web application opens too, and the sweep of the outbox; then calls the worker's own hook."""
 
     async def on_startup(ctx: dict[str, Any]) -> None:
         if isinstance(settings, AppSettings):
@@ -72,8 +86,11 @@ def startup(settings: SettingsBase, own: Hook | None) -> Hook:
         main = asyncio.current_task()
         if main and isinstance(ctx["redis"], PatientQueue):
             ctx["redis"].patience.last_until(main)
+        await _close(ctx)  # of an earlier run of the same worker
         stack = ctx["_resources_stack"] = AsyncExitStack()
-        ctx["resources"] = await stack.enter_async_context(open_resources(settings))
+        resources = ctx["resources"] = await stack.enter_async_context(open_resources(settings, tasks))
+        if resources.outbox and isinstance(settings, OutboxSettings):
+            ctx[SWEEP] = await stack.enter_async_context(open_sweep(resources.outbox.delivery, settings))
         if own:
             await own(ctx)
 
@@ -84,12 +101,10 @@ def shutdown(own: Hook | None) -> Hook:
     """Calls the worker's own hook, then closes what `startup` opened."""
 
     async def on_shutdown(ctx: dict[str, Any]) -> None:
-        stack: AsyncExitStack | None = ctx.pop("_resources_stack", None)
         try:
             if own:
                 await own(ctx)
         finally:
-            if stack:
-                await stack.aclose()
+            await _close(ctx)
 
     return on_shutdown

@@ -1,4 +1,7 @@
-"""What arq calls before and after each run of a task: counts of tries and lost runs, and the list of recent results."""
+"""What arq calls before and after each run of a task.
+
+Counts of tries and lost runs, the list of recent results, and the next task of an ordered line.
+"""
 
 import asyncio
 from typing import Any
@@ -65,3 +68,16 @@ def after_run(own: Hook | None) -> Hook:
             await own(context)
 
     return on_job_end
+
+
+def after_end(own: Hook | None) -> Hook:
+    """Tells the outbox, once the result is stored, that another task may follow this one."""
+
+    async def after_job_end(context: dict[str, Any]) -> None:
+        ctx = TaskContext(context)
+        if SUCCESS in context and ctx.sweep:
+            ctx.sweep.task_ended()
+        if own:
+            await own(context)
+
+    return after_job_end

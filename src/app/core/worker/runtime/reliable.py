@@ -14,7 +14,7 @@ from app.core.config import RedisQueueSettings
 from app.core.queue.jobs import redis_settings
 from app.core.worker.runtime.context import shutdown, startup
 from app.core.worker.runtime.handover import HANDOVER_FUNCTIONS, WorkerCodec
-from app.core.worker.runtime.hooks import after_run, before_run
+from app.core.worker.runtime.hooks import after_end, after_run, before_run
 from app.core.worker.runtime.reconnect import PatientQueue
 from app.core.worker.runtime.retries import MAX_LOST_RUNS, RetryPolicy, Task, retried
 
@@ -42,14 +42,16 @@ class ReliableWorker:
         policy = RetryPolicy(settings.TASK_MAX_TRIES, settings.TASK_TIMEOUT_SECONDS, settings.TASK_RETRY_DELAY_SECONDS)
         functions = [_prepare_function(task, policy) for task in cls.functions]
         cron_jobs = [_prepare_cron_job(job, policy) for job in cls.cron_jobs]
-        codec = WorkerCodec([*(each.name for each in functions), *(each.name for each in cron_jobs)])
+        names = [each.name for each in functions]
+        codec = WorkerCodec([*names, *(each.name for each in cron_jobs)])
         prepared = {
             "functions": [*functions, *HANDOVER_FUNCTIONS],
             "cron_jobs": cron_jobs,
-            "on_startup": startup(settings, own.get("on_startup")),
+            "on_startup": startup(settings, own.get("on_startup"), names),
             "on_shutdown": shutdown(own.get("on_shutdown")),
             "on_job_start": before_run(own.get("on_job_start")),
             "on_job_end": after_run(own.get("on_job_end")),
+            "after_job_end": after_end(own.get("after_job_end")),
         }
         for name, value in (_defaults(settings, codec) | own | prepared).items():
             if own.get(name) is not value:
