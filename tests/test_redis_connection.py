@@ -76,6 +76,31 @@ async def test_a_pipelined_command_takes_effect_before_the_next(redis: RedisConn
     assert replies == list(range(1, 1001))
 
 
+async def test_commands_of_one_turn_of_the_loop_are_sent_together(
+    redis: RedisConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flush, sent = stream.RedisStream._flush, []
+
+    def count(self: stream.RedisStream) -> None:
+        sent.append(len(self._unsent))
+        flush(self)
+
+    monkeypatch.setattr(stream.RedisStream, "_flush", count)
+    await asyncio.gather(*(redis.execute("INCR", "n") for _ in range(100)))
+    assert await redis.execute("INCR", "n") == 101
+    assert sent == [100, 1]
+
+
+async def test_a_connection_that_closes_before_it_has_sent_fails_its_commands(redis: RedisConnection) -> None:
+    open_stream = redis._stream
+    assert open_stream is not None
+    reply = open_stream.call(b"*1\r\n$4\r\nPING\r\n")
+    open_stream.close(RedisConnectionError("closed"))
+    with pytest.raises(RedisConnectionError, match="closed"):
+        await reply
+    assert await redis.ping()
+
+
 async def test_replies_to_cancelled_requests_are_discarded(redis: RedisConnection) -> None:
     chance = random.Random(2)
     tasks = [asyncio.create_task(redis.execute("ECHO", str(number))) for number in range(2000)]

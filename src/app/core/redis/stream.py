@@ -27,6 +27,8 @@ class RedisStream(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader(replyError=error_reply, errors="replace")
         self._pending: deque[asyncio.Future[Any]] = deque()
+        self._unsent: list[bytes] = []
+        self._unsent_bytes = 0
         self._watchdog = Watchdog(timeout, self._give_up)
         self._timeout = timeout
         # uvloop's transports are not subclasses of asyncio's.
@@ -38,17 +40,29 @@ class RedisStream(asyncio.Protocol):
         return self._is_closed or self._transport is None or self._transport.is_closing()
 
     def call(self, command: bytes) -> asyncio.Future[Any]:
-        """Sends a packed command. Cancelling the future leaves the order of the other replies alone."""
+        """Sends a packed command. Cancelling the future leaves the order of the other replies alone.
+
+        The commands of one turn of the event loop are sent together: a write costs as much as the rest of a call.
+        """
         if self.is_closed:
             raise RedisConnectionError("the connection is closed")
-        if len(self._pending) >= MAX_PENDING or self._transport.get_write_buffer_size() > MAX_UNSENT_BYTES:
+        unsent_bytes = self._unsent_bytes + self._transport.get_write_buffer_size()
+        if len(self._pending) >= MAX_PENDING or unsent_bytes > MAX_UNSENT_BYTES:
             raise RedisBusyError(f"{len(self._pending)} commands wait for a reply already")
         if not self._pending:
             self._watchdog.start()
+        if not self._unsent:
+            self._loop.call_soon(self._flush)
+        self._unsent.append(command)
+        self._unsent_bytes += len(command)
         reply = self._loop.create_future()
         self._pending.append(reply)
-        self._transport.write(command)
         return reply
+
+    def _flush(self) -> None:
+        commands, self._unsent, self._unsent_bytes = self._unsent, [], 0
+        if not self.is_closed:
+            self._transport.writelines(commands)
 
     def close(self, error: RedisError) -> None:
         """Fails what has no reply yet; each caller gets its own exception object."""
