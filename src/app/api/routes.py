@@ -11,6 +11,7 @@ each response is the one that FastAPI gives for the same list. Routes may be add
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request
@@ -74,24 +75,35 @@ def flatten(router: APIRouter) -> None:
     router.routes[:] = [each for route in router.routes for each in _flat(route)]
 
 
+@dataclass(frozen=True, slots=True)
+class _Dynamic:
+    """A route with parameters, and for each of them its name, its group in the table's expression, and its type."""
+
+    route: Route | Mount
+    parameters: tuple[tuple[str, int, Callable[[str], Any]], ...]
+
+
 class _Table:
     """The routes of one method: literal paths in a dictionary, the others as one regular expression, in their order."""
 
     def __init__(self, routes: Iterable[Route | Mount]) -> None:
         self._literal: dict[str, Route] = {}
-        self._by_group: dict[int, Route | Mount] = {}
+        self._by_group: dict[int, _Dynamic] = {}
         alternatives: list[str] = []
         groups = 0
         for route in routes:
             if isinstance(route, Route) and not route.param_convertors:
                 # An earlier route with a parameter may match the same path: then it is found first, as in FastAPI.
-                if not any(earlier.path_regex.match(route.path) for earlier in self._by_group.values()):
+                if not any(earlier.route.path_regex.match(route.path) for earlier in self._by_group.values()):
                     self._literal.setdefault(route.path, route)
                 continue
-            alternative = _NAMED_GROUP.sub("(?:", route.path_regex.pattern)
-            alternatives.append(f"{alternative}()")
-            groups += re.compile(alternative).groups + 1
-            self._by_group[groups] = route
+            alternatives.append(f"{_NAMED_GROUP.sub('(', route.path_regex.pattern)}()")
+            parameters = [
+                (name, groups + index, route.param_convertors[name].convert)
+                for name, index in route.path_regex.groupindex.items()
+            ]
+            groups += route.path_regex.groups + 1
+            self._by_group[groups] = _Dynamic(route, tuple(parameters))
         self._match = re.compile("|".join(alternatives) or _MATCHES_NOTHING).match
 
     def find(self, path: str) -> tuple[Route, dict[str, Any]] | None:
@@ -101,10 +113,9 @@ class _Table:
         # A `$` also matches before a newline at the end, so that such a path may belong to a literal route.
         found = None if path.endswith("\n") else self._match(path)
         matching = self._by_group[found.lastindex] if found and found.lastindex else None
-        if not isinstance(matching, Route) or not (values := matching.path_regex.match(path)):
+        if found is None or matching is None or not isinstance(matching.route, Route):
             return None
-        convertors = matching.param_convertors
-        return matching, {name: convertors[name].convert(value) for name, value in values.groupdict().items()}
+        return matching.route, {name: convert(found[group]) for name, group, convert in matching.parameters}
 
 
 def _indexable(routes: Iterable[BaseRoute]) -> Iterator[Route | Mount]:
