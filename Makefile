@@ -13,6 +13,9 @@ SCENARIO = S1
 ROUNDS = 5
 SECONDS = 5
 NAME =
+FIELDS =
+PLURAL =
+FORCE =
 HOLDER =
 PART =
 PARTS =
@@ -24,7 +27,7 @@ ALONE := -m "alone and not compose"
 SOURCES := src dev deploy tests gunicorn.conf.py $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help run debug servers psql valkey-cli logs reset install test test-compose bench profile check deploy-check chaos fuzz remove drill rename format clean python
+.PHONY: help run debug servers psql valkey-cli logs reset install test test-compose bench profile entity entity-remove check deploy-check chaos fuzz remove drill rename format clean python
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -78,6 +81,12 @@ bench: install ## Compare the hot requests with a hand-written application (ONLY
 
 profile: install ## Draw a flame graph of one of these requests (SCENARIO=S5 SECONDS=5)
 	$(PY) -m benchmarks.profile $(SCENARIO) --seconds $(SECONDS)
+
+entity: python ## Write an entity with its tests (NAME=product FIELDS="title:str(2..80) price:decimal(0..) owner:user")
+	@"$(PYTHON)" -m dev.entity add "$$NAME" "$$FIELDS" --plural "$$PLURAL" --force "$$FORCE"
+
+entity-remove: python ## Take an entity back (NAME=product)
+	@"$(PYTHON)" -m dev.entity remove "$$NAME" --plural "$$PLURAL" --force "$$FORCE"
 
 check: install ## Check format, lint, types, import directions, lock file, migrations, workflows
 	$(PY) -m ruff format --check $(SOURCES)

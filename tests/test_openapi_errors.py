@@ -1,6 +1,7 @@
 """Every example of an error in the OpenAPI document is compared with a real response."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -15,7 +16,8 @@ from app.core.db.database import Database
 from app.core.passwords import PasswordHasher, QueueFullError
 from app.core.utils.rate_limit import RateLimiter, RateLimiterUnavailableError
 from tests.helper import API, Rows
-from tests.support.openapi import OPERATIONS, Call, World
+from tests.support.openapi import OPERATIONS, Call, Operation, World
+from tests.support.unique_values import find_constraint, with_other_values
 
 LARGE = b" " * (1024 * 1024 + 1)
 
@@ -63,33 +65,48 @@ async def name_a_missing_tier(world: World, call: Call) -> httpx.Response:
     return await call.send(world.client)
 
 
-async def name_missing_rows(world: World, call: Call) -> httpx.Response:
-    call.path = {name: 999 if isinstance(value, int) else "missing" for name, value in call.path.items()}
-    return await call.send(world.client)
+def missing(detail: str) -> Provoke:
+    """The row that the detail names is missing: one that the body refers to, or the path's last."""
+
+    async def provoke(world: World, call: Call) -> httpx.Response:
+        field = f"{detail.removesuffix(' not found').lower().replace(' ', '_')}_id"
+        if call.json and field in call.json:
+            call.json[field] = 999
+        else:
+            name = re.findall(r"{(\w+)}", call.template)[-1]
+            call.path[name] = 999 if isinstance(call.path[name], int) else "missing"
+        return await call.send(world.client)
+
+    return provoke
 
 
-async def send_twice(world: World, call: Call) -> httpx.Response:
-    await call.send(world.client)
-    return await call.send(world.client)
+def _operation_of(call: Call) -> Operation:
+    return next(each for each in OPERATIONS.values() if (each.method, each.path) == (call.method, call.template))
 
 
 def _creation_of(call: Call) -> Call:
     """The request that creates a row of the kind that the call changes."""
-    changed = next(each for each in OPERATIONS.values() if (each.method, each.path) == (call.method, call.template))
-    tags = changed.content["tags"]
+    tags = _operation_of(call).content["tags"]
     return Call.of(
         next(each for each in OPERATIONS.values() if each.creates_from_json and each.content["tags"] == tags)
     )
 
 
-async def take_another_rows_values(world: World, call: Call) -> httpx.Response:
-    other = _creation_of(call)
-    other.headers = dict(call.headers)
-    other.json |= {name: f"{value} 2" for name, value in other.json.items() if isinstance(value, str)}
-    response = await other.send(world.client)
-    assert response.status_code == 201, response.text
-    call.json = {name: other.json[name] for name in call.json if name in other.json}
-    return await call.send(world.client)
+def repeated(detail: str) -> Provoke:
+    """Another row has the values of the constraint's columns already, and other values elsewhere."""
+
+    async def provoke(world: World, call: Call) -> httpx.Response:
+        table, names = find_constraint(detail)
+        is_creation = call.method == "post"
+        other = Call.of(_operation_of(call)) if is_creation else _creation_of(call)
+        other.headers, other.path = dict(call.headers), {name: call.path[name] for name in other.path}
+        other.json = with_other_values(other.json, table, same=names if is_creation else [])
+        response = await other.send(world.client)
+        assert response.status_code == 201, response.text
+        call.json = call.json if is_creation else {name: other.json[name] for name in names}
+        return await call.send(world.client)
+
+    return provoke
 
 
 def taken(field: str) -> Provoke:
@@ -233,12 +250,12 @@ PROVOKE: dict[str, Provoke] = {
 }
 
 
-def find_provocation(method: str, status: int, detail: str) -> Provoke:
-    """For an entity of your own: a row that is missing, or the same values twice, unless the table above has it."""
+def find_provocation(status: int, detail: str) -> Provoke:
+    """What the table above has; for an entity of your own a missing row, or the values of another."""
     if status == 404:
-        return PROVOKE.get(detail, name_missing_rows)
+        return PROVOKE.get(detail, missing(detail))
     if status == 422:
-        return PROVOKE.get(detail, send_twice if method == "post" else take_another_rows_values)
+        return PROVOKE.get(detail, repeated(detail))
     assert detail in PROVOKE, f"write into PROVOKE what makes the API return {detail!r}"
     return PROVOKE[detail]
 
@@ -255,6 +272,6 @@ async def test_the_example_of_an_error_is_what_the_api_returns(world: World, nam
     if isinstance(value["detail"], list):
         response = await send_invalid_values(world, call, value)
     else:
-        response = await find_provocation(operation.method, status, value["detail"])(world, call)
+        response = await find_provocation(status, value["detail"])(world, call)
 
     assert (response.status_code, response.json()) == (status, value)

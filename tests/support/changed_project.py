@@ -64,7 +64,7 @@ async def try_uuid_ids(client: httpx.AsyncClient, app: Any, headers: Mapping[str
         cursor = f"&cursor={page['next_cursor']}" if page["next_cursor"] else None
     assert (len(seen), set(seen)) == (5, ids)
     assert (await client.get(f"{API}/entities?page=2&items_per_page=2")).json()["total_count"] == 5
-    path = f"{API}/entities/{seen[0]}"
+    path = f"{API}/entity/{seen[0]}"
     assert [(await client.get(path)).headers["X-Cache"] for _ in range(2)] == ["miss", "hit"]
     assert (await client.patch(path, headers=headers, json={"note": "Changed."})).status_code == 200
     assert (await client.get(path)).json()["note"] == "Changed."

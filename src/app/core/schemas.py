@@ -1,12 +1,24 @@
 """Field types and models that many schemas share."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
+from unicodedata import normalize
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, HttpUrl, TypeAdapter, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    EmailStr,
+    Field,
+    HttpUrl,
+    TypeAdapter,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
-MAX_INT32 = 2**31 - 1
+MIN_INT32, MAX_INT32 = -(2**31), 2**31 - 1
 MAX_URL_LENGTH = 2083
 MAX_FIELDS = 100
 EXAMPLE_TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIwMTkzNWYwYSJ9.c2lnbmF0dXJl"  # noqa: S105 - it opens nothing
@@ -27,6 +39,18 @@ def _check_http_url(value: str) -> str:
     return value
 
 
+def _normalize_email(value: str) -> str:
+    # EmailStr has composed the characters (NFC) and decoded the domain (IDNA): lower case may undo the former.
+    return normalize("NFC", value.lower())
+
+
+def _to_utc(value: datetime) -> datetime:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("the time is before the year 1 or after the year 9999 in UTC") from None
+
+
 Text = Annotated[str, AfterValidator(_refuse_nul)]
 """A string that PostgreSQL can hold."""
 
@@ -38,6 +62,13 @@ HttpUrlText = Annotated[
 ]
 """An http(s) URL, kept as it was written."""
 
+EmailText = Annotated[EmailStr, AfterValidator(_normalize_email), Field(max_length=254)]
+"""An email address in lower case."""
+
+UtcDatetime = Annotated[AwareDatetime, AfterValidator(_to_utc)]
+"""A time with its offset from UTC, converted to UTC."""
+
+Int32 = Annotated[int, Field(ge=MIN_INT32, le=MAX_INT32)]
 Id = Annotated[int, Field(ge=1, le=MAX_INT32)]
 PositiveInt32 = Annotated[int, Field(ge=1, le=MAX_INT32)]
 TotalCount = Annotated[int, Field(description="The number of items in the whole list.", examples=[1])]

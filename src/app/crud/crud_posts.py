@@ -20,7 +20,7 @@ _BY_AUTHOR = (
 )
 _BY_NAME = Parent(_AUTHOR, Post.created_by_user_id, "User")
 _BY_ID_AND_NAME = Parent(_AUTHOR.where(User.id == bindparam("author_id")), Post.created_by_user_id, "User")
-_LISTING = Listing(Post, PostRead, parent=_BY_NAME, newest_first=True, counted=True, large_column="text")
+_LISTING = Listing(Post, PostRead, parent=_BY_NAME, newest_first=True, counted=True, large_columns=["text"])
 
 
 def of_author(username: str) -> ParentRow:

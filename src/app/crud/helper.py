@@ -102,13 +102,13 @@ class Listing:
         parent: Parent | None = None,
         newest_first: bool = False,
         counted: bool = False,
-        large_column: str | None = None,
+        large_columns: Sequence[str] = (),
     ) -> None:
         """`counted` lists have triggers that keep their totals (`app.core.db.row_count`); others count their rows.
 
-        A window ends early, with `has_more`, where `large_column` has more than `MAX_WINDOW_CHARACTERS` in its rows.
+        A window ends early, with `has_more`, where `large_columns` have more than `MAX_WINDOW_CHARACTERS` in its rows.
         """
-        self._large_column = large_column
+        self._large_columns = large_columns
         self._parent = parent
         self._counted_as = model.__tablename__ if counted else None
         self._id: InstrumentedAttribute[Any] = getattr(model, "id")  # noqa: B009 - every model has one
@@ -168,9 +168,9 @@ class Listing:
         return rows if rows and rows[0].id is not None else []
 
     def _within_budget(self, rows: Sequence[Row]) -> Sequence[Row]:
-        if self._large_column is None:
+        if not self._large_columns:
             return rows
-        totals = accumulate(len(getattr(row, self._large_column)) for row in rows)
+        totals = accumulate(sum(len(getattr(row, name) or "") for name in self._large_columns) for row in rows)
         return rows[: max(1, sum(total <= MAX_WINDOW_CHARACTERS for total in totals))]
 
     @property

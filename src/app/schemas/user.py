@@ -1,10 +1,9 @@
 from datetime import datetime
 from typing import Annotated
-from unicodedata import normalize
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, EmailStr, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from app.core.schemas import CreatedAt, HttpUrlText, Id, StrictInput, Text, omitted
+from app.core.schemas import CreatedAt, EmailText, HttpUrlText, Id, StrictInput, Text, omitted
 from app.core.security import MAX_PASSWORD_BYTES
 
 DEFAULT_PROFILE_IMAGE_URL = "https://profileimageurl.com"
@@ -26,11 +25,6 @@ def _check_password(value: str) -> str:
     return value
 
 
-def _normalize_email(value: str) -> str:
-    # EmailStr has composed the characters (NFC) and decoded the domain (IDNA): lower case may undo the former.
-    return normalize("NFC", value.lower())
-
-
 def normalized_identifier(identifier: str) -> str:
     """A username or email address as it is stored: a login accepts every spelling that the registration does."""
     try:
@@ -41,7 +35,7 @@ def normalized_identifier(identifier: str) -> str:
 
 Name = Annotated[Text, Field(min_length=2, max_length=30), _NAME]
 Username = Annotated[str, Field(min_length=2, max_length=20, pattern=r"^[a-z0-9]+$"), _USERNAME]
-Email = Annotated[EmailStr, AfterValidator(_normalize_email), Field(max_length=254), _EMAIL]
+Email = Annotated[EmailText, _EMAIL]
 _email: TypeAdapter[str] = TypeAdapter(Email)
 ProfileImageUrl = Annotated[HttpUrlText, _IMAGE]
 Password = Annotated[
