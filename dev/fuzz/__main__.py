@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 PASSWORD = "a password of the fuzzer"  # noqa: S105 - of accounts that live as long as the run
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 START_SECONDS = 60
+SEQUENCES_PER_SECOND = 4
 HOOKS = Path(__file__).parent / "hooks.py"
 ROLES = ("anonymous", "user", "superuser")
 
@@ -80,16 +82,24 @@ def _api() -> Iterator[dict[str, str]]:
 
 
 def _fuzz(api: Mapping[str, str], role: str, examples: int, seed: int, folder: Path) -> Outcome:
-    command = [sys.executable, "-m", "schemathesis.cli", "run", f"{api['FUZZ_URL']}/openapi.json"]
-    command += ["--checks", CHECKS, "--max-examples", str(examples), "--seed", str(seed)]
-    command += ["--continue-on-failure", "--warnings", "off", "--suppress-health-check", "all"]
+    """Single requests first. Sequences get their own run with a time limit, within which it begins again and again:
+
+    a sequence that gives another result when it is repeated ends a run, and in a database that remembers many do.
+    """
+    single = ["--phases", "examples,coverage,fuzzing", "--max-examples", str(examples)]
+    sequences = ["--phases", "stateful", "--max-time", str(max(5, examples // SEQUENCES_PER_SECOND))]
     environment = {**os.environ, **api, "FUZZ_ROLE": role, "SCHEMATHESIS_HOOKS": str(HOOKS)}
-    begin = time.monotonic()
-    result = subprocess.run(command, cwd=folder, env=environment, check=False, capture_output=True, text=True)
-    print(f"As {role}:\n{result.stdout}{result.stderr}", flush=True)
-    statuses: dict[str, int] = json.loads((folder / "statuses.json").read_text(encoding="utf-8"))
-    cases = sum(statuses.values())
-    return Outcome(role, cases, time.monotonic() - begin, result.returncode == 0 and cases > 0, statuses)
+    begin, passed, statuses = time.monotonic(), True, Counter[str]()
+    for phases in (single, sequences):
+        command = [sys.executable, "-m", "schemathesis.cli", "run", f"{api['FUZZ_URL']}/openapi.json", *phases]
+        command += ["--checks", CHECKS, "--seed", str(seed), "--continue-on-failure"]
+        command += ["--warnings", "off", "--suppress-health-check", "all"]
+        result = subprocess.run(command, cwd=folder, env=environment, check=False, capture_output=True, text=True)
+        print(f"As {role}:\n{result.stdout}{result.stderr}", flush=True)
+        passed &= result.returncode == 0
+        statuses.update(json.loads((folder / "statuses.json").read_text(encoding="utf-8")))
+    cases = statuses.total()
+    return Outcome(role, cases, time.monotonic() - begin, passed and cases > 0, statuses)
 
 
 def main() -> int:

@@ -47,7 +47,7 @@ class Account:
 
     def __init__(self, number: int, *, is_superuser: bool) -> None:
         # Not a name that the document shows as an example, which generated requests register too.
-        self.username = f"{ROLE[:8]}{number}x"
+        self.username = f"{ROLE[:4]}{os.getpid()}x{number}"
         email = f"{self.username}@example.com"
         body = {"name": "Fuzz", "username": self.username, "email": email, "password": PASSWORD}
         httpx.post(f"{API}/user", json=body).raise_for_status()
@@ -80,7 +80,7 @@ class Run:
         return account
 
     def _create_first_rows(self, creator: Account) -> None:
-        tier, name = f"tier of {ROLE}", creator.username
+        tier, name = f"tier of {creator.username}", creator.username
         rule = {"path": "api/v1/tasks/task", "limit": 1_000_000, "period": 1}
         post = {"title": "A title", "text": "A text"}
         for template, values, body in (
