@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import runpy
 from collections import Counter
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from app.core import cores
 from app.core.limits import lockout
 from app.core.passwords import ClientLeftError, FairQueue, QueueFullError, fair_queue, open_password_hasher
 from tests.conftest import Services
+from tests.support.readme import ROOT
 
 
 class Work:
@@ -168,3 +170,10 @@ def test_threads_and_workers_count_the_cores_of_the_control_group(
     monkeypatch.setattr(cores, "_CGROUP", tmp_path)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(64)))
     assert cores.available_cores() == (share or 64)
+
+
+def test_gunicorn_starts_as_many_workers_as_the_process_has_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WEB_CONCURRENCY", raising=False)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0})
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    assert runpy.run_path(str(ROOT / "gunicorn.conf.py"))["workers"] == 1

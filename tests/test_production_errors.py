@@ -5,7 +5,7 @@ import json
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from urllib.parse import urlsplit
 
 import httpx
@@ -17,6 +17,7 @@ from tests.helper import API, Rows
 if sys.platform != "linux":
     pytest.skip("needs the addresses 127.0.1.x and NGINX's package", allow_module_level=True)
 
+from tests.support.readme import ROOT
 from tests.support.topology import Topology
 
 HEADERS = ("X-Content-Type-Options", "X-Frame-Options", "Referrer-Policy", "Content-Security-Policy", "X-Request-ID")
@@ -24,7 +25,7 @@ HEADERS = ("X-Content-Type-Options", "X-Frame-Options", "Referrer-Policy", "Cont
 
 @pytest.fixture(scope="module")
 def topology(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Topology]:
-    with Topology(tmp_path_factory.mktemp("errors"), services.environment(), servers=1) as topology:
+    with Topology(tmp_path_factory.mktemp("errors"), services.environment(), servers=1, send_timeout="1s") as topology:
         yield topology
 
 
@@ -97,6 +98,34 @@ async def test_one_client_has_a_bounded_number_of_connections(topology: Topology
         transport = httpx.AsyncHTTPTransport(local_address="127.0.0.2")
         async with httpx.AsyncClient(base_url=topology.url, transport=transport) as client:
             assert (await client.get(f"{API}/users")).status_code == 200
+
+
+async def test_a_client_that_reads_nothing_is_disconnected(topology: Topology, rows: Rows) -> None:
+    author = await rows.user("author")
+    for _ in range(9):
+        await rows.post(author, text="\N{GRINNING FACE}" * 63_206)
+    target = f"{API}/author/posts?items_per_page=100"
+    async with httpx.AsyncClient(base_url=topology.url) as client:
+        page = await client.get(target)
+    where = urlsplit(topology.url)
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(20)
+        connection.connect((where.hostname, where.port))
+        connection.sendall(_get(target))
+        await asyncio.sleep(3)
+        received = 0
+        with suppress(ConnectionResetError):
+            while part := connection.recv(65536):
+                received += len(part)
+    assert received < len(page.content) / 2
+
+
+def test_what_nginx_keeps_of_a_response_is_bounded() -> None:
+    """256 KiB in memory and 8 MiB in a file, more than the largest page."""
+    directives = (ROOT / "default.conf").read_text(encoding="utf-8")
+    for directive in ("proxy_buffers 16 16k;", "proxy_max_temp_file_size 8m;", "send_timeout 15s;"):
+        assert directive in directives
 
 
 async def test_unavailable_servers_are_503_with_retry_after(topology: Topology) -> None:

@@ -44,8 +44,12 @@ http {{
 class Topology:
     """Servers behind one NGINX, with two workers each, and a worker of the queue."""
 
-    def __init__(self, folder: Path, environment: Mapping[str, str], *, servers: int = 2) -> None:
+    def __init__(
+        self, folder: Path, environment: Mapping[str, str], *, servers: int = 2, send_timeout: str | None = None
+    ) -> None:
+        """With a `send_timeout` NGINX has that one, and a small buffer per connection."""
         self._first_servers = servers
+        self._send_timeout = send_timeout
         self._folder = folder
         self._environment = {**environment, "PYTHONPATH": "src"}
         self._stack = ExitStack()
@@ -123,6 +127,9 @@ class Topology:
             "server web:8000 ": f"server web:{self._web_port} ",
             "listen 80;": f"listen 127.0.0.1:{self._nginx_port};",
         }
+        if self._send_timeout:
+            changes["send_timeout 15s;"] = f"send_timeout {self._send_timeout};"
+            changes["listen 80;"] = f"listen 127.0.0.1:{self._nginx_port} sndbuf=16k;"
         text = (ROOT / "default.conf").read_text(encoding="utf-8")
         for ours, here in changes.items():
             assert ours in text, f"default.conf has no {ours!r} any more"
