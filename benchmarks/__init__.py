@@ -9,7 +9,9 @@ benchmarks.cache_hit           a hit of the cache against the same endpoint with
 benchmarks.cache_invalidation  dropping entries next to 0 and 1,000,000 unrelated ones
 benchmarks.rate_limit          what the limiter adds to a request, in GETs of Redis
 benchmarks.login_storm         what a storm of logins costs other clients, and logins against bare bcrypt
+benchmarks.outbox              a request with and without a task in the outbox, tasks per second, the table's size
 benchmarks.kill_workers        tasks lost and repeated while workers are killed at random
+benchmarks.kill_outbox         the same for tasks in the outbox, while the processes that submit them are killed too
 """
 
 import src  # noqa: F401 - makes `app` importable from the root

@@ -16,9 +16,11 @@ from app.core.config import Settings
 from app.core.queue.jobs import JobQueue
 from app.core.queue.view import TaskState, TaskStatus, read_task
 from app.core.utils import queue
+from app.core.utils.queue import enqueue
 from dev.services import VALKEY_DURABLE, ValkeyServer
 from tests.conftest import Services
 from tests.helper import Rows
+from tests.support import outbox
 from tests.support.forks import Fork, run_python, start_python
 from tests.support.readme import ROOT
 from tests.support.tasks_worker import eventually
@@ -81,11 +83,18 @@ async def finished(pool: JobQueue, task_id: str, seconds: float = 10) -> TaskSta
 
 
 async def test_kill_9_at_random_moments_loses_nothing(
-    pool: JobQueue, start_worker: StartWorker, redis: Redis, log: Path
+    services: Services, pool: JobQueue, start_worker: StartWorker, redis: Redis, log: Path
 ) -> None:
-    """Each of 500 tasks succeeds and has its result, at the latest `TASK_TIMEOUT_SECONDS` + 15 after the last kill."""
-    ids = [await submit(pool, "note", number, 0.15) for number in range(500)]
-    workers = [start_worker(), start_worker()]
+    """Each of 500 tasks succeeds and has its result, at the latest `TASK_TIMEOUT_SECONDS` + 15 after the last kill.
+
+    The sweeps of these workers find 200 of them in the outbox, where a killed process left them.
+    """
+    ids = [await submit(pool, "note", number, 0.15) for number in range(300)]
+    async with outbox.process(services.settings()) as process, outbox.paused(process):
+        database = outbox.database_of(process)
+        ids += [await enqueue(database, "note", number, 0.15) for number in range(300, 500)]
+        await outbox.expire_leases(process)
+    workers = [start_worker(OUTBOX_LEASE_SECONDS="1"), start_worker(OUTBOX_LEASE_SECONDS="1")]
     for round_ in range(4):
 
         async def all_work(count: int = len(workers) + round_) -> bool:
@@ -95,10 +104,11 @@ async def test_kill_9_at_random_moments_loses_nothing(
         await asyncio.sleep(random.uniform(0.1, 0.6))
         workers[round_ % 2].kill()
         last_kill = time.monotonic()
-        workers[round_ % 2] = start_worker()
+        workers[round_ % 2] = start_worker(OUTBOX_LEASE_SECONDS="1")
 
     async def all_done() -> bool:
-        return not await pool.exists("arq:queue")
+        async with outbox.process(services.settings()) as process:
+            return await outbox.is_empty(process) and not await pool.exists("arq:queue")
 
     await eventually(all_done, RESTART_SECONDS + 10)
     assert time.monotonic() - last_kill < RESTART_SECONDS + 2, text(log)

@@ -11,9 +11,12 @@ a random server, and compare every response with the model. The parts:
 - `cluster`: the processes, and how each one is broken and repaired
 - `faults`: the schedule
 - `clients`, `tasks`: what the clients do, and the model of users, posts, sessions, limits and tasks
+- `outbox`: the tasks that registrations submit with their commits
 - `api`: one request and its outcome
 - `report`: the counts, and the table
 
 A write without a response may or may not have happened, and may still happen later. The model then gives up on what it
 concerns, so that only certain knowledge is compared.
 """
+
+import src  # noqa: F401 - makes `app` importable from the root

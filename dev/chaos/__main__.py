@@ -15,6 +15,7 @@ from dev.chaos.api import TIMEOUT_SECONDS, Api
 from dev.chaos.clients import SessionClient, UserClient
 from dev.chaos.cluster import Cluster, open_cluster
 from dev.chaos.faults import Schedule
+from dev.chaos.outbox import verify_welcomes
 from dev.chaos.report import Report
 from dev.chaos.tasks import Bucket, LimitedClient, TaskClient, prepare, verify_tasks
 from dev.services import temporary_folder
@@ -43,6 +44,7 @@ async def _attack(cluster: Cluster, seconds: float, seed: int) -> Report:
         anonymous.verify()
         limited.verify()
         await verify_tasks(api, root, [*anonymous.tasks, *limited.tasks, *tasks.tasks])
+        await verify_welcomes(cluster, report)
     return report
 
 

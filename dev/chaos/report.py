@@ -11,6 +11,7 @@ VIOLATIONS = (
     "over-admission",
     "lost acknowledged write",
     "lost task",
+    "task without its commit",
     "revoked token accepted",
 )
 
