@@ -1,8 +1,11 @@
 """What the files for containers guarantee, checked without Docker; `tests/compose` has what needs it."""
 
+import json
 import re
+from collections.abc import Iterable
 
 import pytest
+import yaml
 
 from tests.support.readme import ROOT
 
@@ -52,3 +55,59 @@ def test_the_servers_get_only_their_own_variables() -> None:
     """No container receives the whole src/.env, which has the application's secret key."""
     for name in ("docker-compose.yml", "docker-compose.servers.yml", "docker-compose.production.yml"):
         assert "env_file" not in read(name), name
+
+
+DASHBOARD = json.loads(read("dev/telemetry/dashboard.json"))
+ALERTS = yaml.safe_load(read("dev/telemetry/alerts.yaml"))["groups"][0]["rules"]
+METRIC = re.compile(r"\b((?:app|db|http)_[a-z_]+?)(?:_bucket|_count|_sum)?(?=[{\[) ]|$)")
+
+
+def documented_metrics() -> set[str]:
+    """Their names in Prometheus."""
+    found = re.findall(r"^\| `([a-z_.]+)` \| `([^`]+)` \|", read("docs/observability.md"), re.MULTILINE)
+    totals = {"app.cache.requests", "app.cache.fills", "app.rate_limit.requests", "app.logins", "app.sessions.revoked"}
+    suffixes = {name: "_seconds" if unit == "s" else "_total" if name in totals else "" for name, unit in found}
+    return {name.replace(".", "_") + suffix for name, suffix in suffixes.items()}
+
+
+def used_metrics(queries: Iterable[str]) -> set[str]:
+    without_groups = (re.sub(r"\b(?:by|without) \([^)]*\)", "", re.sub(r"\{[^}]*\}", "", query)) for query in queries)
+    return {name for query in without_groups for name in METRIC.findall(query)}
+
+
+def test_the_dashboard_shows_every_metric_of_the_docs_and_no_other() -> None:
+    queries = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
+    names = documented_metrics()
+    names = {name.removesuffix("_count") if name == "db_client_connection_count" else name for name in names}
+    assert used_metrics(queries) == names
+
+
+def test_the_dashboard_has_the_form_of_grafanas_schema() -> None:
+    """Each panel has its own id and place, and a source that the image of docker-compose.yml provides."""
+    assert {"uid", "title", "schemaVersion", "time", "panels"} <= DASHBOARD.keys()
+    assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
+    places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in DASHBOARD["panels"]]
+    assert len(set(places)) == len(places)
+    for panel in DASHBOARD["panels"]:
+        assert panel["type"] == "timeseries"
+        assert panel["datasource"] == {"type": "prometheus", "uid": "prometheus"}
+        assert panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24
+        assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
+
+
+def test_the_alerts_are_those_of_the_docs() -> None:
+    page = read("docs/observability.md")
+    assert len(ALERTS) == 3
+    assert all(f"| `{rule['alert']}` |" in page and rule["expr"] in page for rule in ALERTS)
+    assert all({"alert", "expr", "for", "annotations"} == rule.keys() for rule in ALERTS)
+    names = {name.removesuffix("_count") for name in documented_metrics()}
+    assert used_metrics(rule["expr"] for rule in ALERTS) <= names
+
+
+def test_the_files_for_grafana_are_where_the_compose_file_mounts_them() -> None:
+    service = yaml.safe_load(re.sub(r"!(?:reset|override)\b", "", read("docker-compose.yml")))["services"]["telemetry"]
+    sources = [volume.partition(":")[0] for volume in service["volumes"]]
+    targets = [volume.split(":")[1] for volume in service["volumes"]]
+    assert all((ROOT / source).is_file() for source in sources)
+    (provider,) = yaml.safe_load(read("dev/telemetry/dashboards.yaml"))["providers"]
+    assert any(target.startswith(provider["options"]["path"] + "/") for target in targets)

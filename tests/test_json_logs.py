@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import sys
 import httpx
 import pytest
 
+from app.core.log_formats import is_json
 from dev.local.ports import free_port
 from tests.conftest import Services
 from tests.helper import API
@@ -20,6 +22,9 @@ WEB_WITH_FORMAT = (*WEB, "--log-config", "src/app/core/uvicorn_logging.json")
 GUNICORN = ("gunicorn", "app.main:app", "--workers", "1")
 WORKER = ("arq", "src.app.core.worker.settings.WorkerSettings")
 WORKER_WITH_FORMAT = (*WORKER, "--custom-log-dict", "src.app.core.log_formats.WORKER_LOGGING")
+
+
+PRODUCTION = {"ENVIRONMENT": "production"}
 
 
 async def lines_of(services: Services, module: tuple[str, ...], ready: str, **changes: str) -> list[str]:
@@ -83,6 +88,34 @@ async def test_without_options_every_line_after_the_start_is_json(services: Serv
     assert [line for line in lines[begin:] if not is_entry(line)] == []
 
 
-async def test_text_stays_text(services: Services) -> None:
-    lines = await lines_of(services, WEB_WITH_FORMAT, "Application startup complete.")
-    assert any(line.startswith("INFO:") for line in lines)
+@pytest.mark.parametrize(
+    ("module", "ready"),
+    [
+        (WEB_WITH_FORMAT, "Application startup complete."),
+        (GUNICORN, "Application startup complete."),
+        (WORKER_WITH_FORMAT, "redis_version="),
+    ],
+    ids=["uvicorn", "gunicorn", "arq"],
+)
+async def test_every_line_of_text_has_one_form(services: Services, module: tuple[str, ...], ready: str) -> None:
+    lines = await lines_of(services, module, ready, LOG_FORMAT="text")
+    form = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} (DEBUG|INFO|WARNING|ERROR|CRITICAL) +[a-z._]+: ")
+    assert [line for line in lines if not form.match(line)] == []
+
+
+@pytest.mark.parametrize(
+    ("values", "form"),
+    [
+        ({}, "text"),
+        ({"ENVIRONMENT": "production"}, "json"),
+        ({"ENVIRONMENT": "production", "LOG_FORMAT": "text"}, "text"),
+    ],
+)
+def test_the_form_follows_from_the_environment(
+    services: Services, monkeypatch: pytest.MonkeyPatch, values: dict[str, str], form: str
+) -> None:
+    settings = services.settings(**{"PASSWORD_HASH_ROUNDS": 12, **values})
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    assert settings.log_format == form
+    assert is_json() == (form == "json")

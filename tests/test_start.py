@@ -11,7 +11,8 @@ from tests.support.readme import ROOT
 
 NOT_NEEDED = (
     *("alembic", "mako", "pygments", "arq.cli", "gunicorn", "uvicorn_worker", "httpx", "pytest"),
-    *("schemathesis", "hypothesis", "opentelemetry.sdk", "fastapi.testclient", "dns", "requests", "dev", "src"),
+    *("schemathesis", "hypothesis", "fastapi.testclient", "dns", "requests", "dev", "src"),
+    *("opentelemetry.sdk", "opentelemetry.exporter", "google.protobuf", "prometheus_client", "app.core.telemetry.sdk"),
 )
 """Modules that a web process does not use; the first three only where the database is to be migrated."""
 START = """

@@ -8,6 +8,7 @@ from dev.local.options import Options
 from dev.local.supervisor import Child, ForegroundChild
 
 LOG_CONFIG = "src/app/core/uvicorn_logging.json"
+WORKER_LOG_CONFIG = "src.app.core.log_formats.WORKER_LOGGING"
 OTHER_PASSWORD = 3
 """The exit status of the first rows if the superuser has another password than ADMIN_PASSWORD."""
 
@@ -27,7 +28,8 @@ class Children:
         return self._child("the API", "api", "uvicorn", *arguments)
 
     def worker(self) -> Child:
-        return self._child("the worker", "worker", "arq", "src.app.core.worker.settings.WorkerSettings")
+        arguments = ["src.app.core.worker.settings.WorkerSettings", "--custom-log-dict", WORKER_LOG_CONFIG]
+        return self._child("the worker", "worker", "arq", *arguments)
 
     def first_rows(self) -> Child:
         """Applies the migrations and creates the first rows; ends then."""

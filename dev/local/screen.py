@@ -51,6 +51,7 @@ def welcome(base: str, login: Sequence[str], servers: Sequence[str], local: Path
         "",
         *servers,
         f"Data and logs  {local}",
+        "Telemetry      OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 make run (docs/observability.md)",
         "Stop           Ctrl-C",
     ]
     return "\n" + "\n".join(f"  {line}".rstrip() for line in lines) + "\n"

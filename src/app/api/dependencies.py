@@ -23,6 +23,7 @@ from app.api.responses import (
 )
 from app.core.config import CryptSettings
 from app.core.db.database import Database, async_get_db, get_database
+from app.core.events import SecurityEvents
 from app.core.exceptions.http_exceptions import ForbiddenException, UnauthorizedException
 from app.core.features import require
 from app.core.limits.lockout import LoginLockout
@@ -34,6 +35,7 @@ from app.core.utils.cache import provides_only
 from app.crud.crud_rate_limit import TierRule, crud_rate_limits
 from app.crud.crud_tier import crud_tiers
 from app.crud.crud_users import StoredUser, UserWithRules, crud_users
+from app.middleware.request_log import CALLER_KEY
 from app.schemas.tier import TierRead
 
 
@@ -78,8 +80,14 @@ async def get_crypt_settings(request: Request) -> CryptSettings:
 async def get_login_lockout(
     request: Request, settings: Annotated[CryptSettings, Depends(get_crypt_settings)]
 ) -> LoginLockout:
-    limiter = resources_of(request.app).rate_limiter
-    return LoginLockout(limiter.connection if limiter else None, settings, limited_address(request))
+    resources = resources_of(request.app)
+    connection = resources.rate_limiter.connection if resources.rate_limiter else None
+    return LoginLockout(connection, settings, limited_address(request), resources.events)
+
+
+@provides_only
+async def get_security_events(request: Request) -> SecurityEvents:
+    return resources_of(request.app).events
 
 
 async def get_password_hasher(request: Request) -> PasswordHasher:
@@ -88,6 +96,7 @@ async def get_password_hasher(request: Request) -> PasswordHasher:
 
 OpenResources = Annotated[Resources, Depends(get_resources)]
 TaskQueue = Annotated[ArqRedis, Depends(get_queue)]
+Events = Annotated[SecurityEvents, Depends(get_security_events)]
 Crypt = Annotated[CryptSettings, Depends(get_crypt_settings)]
 Lockout = Annotated[LoginLockout, Depends(get_login_lockout)]
 
@@ -100,18 +109,15 @@ class Caller:
     claims: TokenClaims
 
 
-_CALLER = "app.caller"
-
-
 async def get_optional_caller(request: Request, token: BearerToken, database: Db) -> Caller | None:
     """None without a token or with a bad one; an unavailable database is an error, not an anonymous caller."""
     if token is None:
         return None
     # Found once per request, also where several dependencies need it. Each of them calls this function itself: every
     # dependency of a dependency costs FastAPI 20 us per request.
-    if _CALLER not in request.scope:
-        request.scope[_CALLER] = await _find_caller(request, token, database)
-    caller: Caller | None = request.scope[_CALLER]
+    if CALLER_KEY not in request.scope:
+        request.scope[CALLER_KEY] = await _find_caller(request, token, database)
+    caller: Caller | None = request.scope[CALLER_KEY]
     return caller
 
 

@@ -20,6 +20,7 @@ from app.core.settings.values import (
     Bytes,
     DatabaseTimeout,
     Hosts,
+    HttpAddress,
     LifetimeDays,
     LifetimeMinutes,
     Networks,
@@ -64,7 +65,13 @@ class AppSettings(SettingsBase):
     TRUSTED_PROXIES: Networks = ("127.0.0.1", "::1")
     MAX_REQUEST_BODY_BYTES: Bytes = 1024 * 1024
     LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
-    LOG_FORMAT: Literal["text", "json"] = "text"
+    LOG_FORMAT: Literal["text", "json"] | None = None
+
+    @property
+    def log_format(self) -> Literal["text", "json"]:
+        """LOG_FORMAT, by default text in `local` and JSON elsewhere."""
+        is_local = not isinstance(self, EnvironmentSettings) or self.ENVIRONMENT is EnvironmentOption.LOCAL
+        return self.LOG_FORMAT or ("text" if is_local else "json")
 
 
 class CryptSettings(SettingsBase):
@@ -162,6 +169,15 @@ class EnvironmentSettings(SettingsBase):
     ENVIRONMENT: EnvironmentOption = EnvironmentOption.LOCAL
 
 
+class TelemetrySettings(SettingsBase):
+    """What can be seen of the application from outside. OpenTelemetry's own variables are in docs/observability.md."""
+
+    LOG_REQUESTS: bool = True
+    OTEL_EXPORTER_OTLP_ENDPOINT: HttpAddress | None = None
+    OTEL_SERVICE_NAME: str | None = None
+    PROMETHEUS_PORT: Port | None = None
+
+
 class Settings(
     AppSettings,
     CryptSettings,
@@ -175,6 +191,7 @@ class Settings(
     RedisRateLimiterSettings,
     DefaultRateLimitSettings,
     EnvironmentSettings,
+    TelemetrySettings,
 ):
     """All features; remove a base class to switch its feature off."""
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from gunicorn.glogging import Logger
 
-from app.core.log_formats import JSONFormatter, is_json
+from app.core.log_formats import line_formatter
 
 
 class ServerLogger(Logger):  # type: ignore[misc] # gunicorn is untyped
@@ -12,6 +12,5 @@ class ServerLogger(Logger):  # type: ignore[misc] # gunicorn is untyped
 
     def setup(self, cfg: Any) -> None:
         super().setup(cfg)
-        if is_json():
-            for handler in (*self.error_log.handlers, *self.access_log.handlers):
-                handler.setFormatter(JSONFormatter())
+        for handler in (*self.error_log.handlers, *self.access_log.handlers):
+            handler.setFormatter(line_formatter())

@@ -5,24 +5,24 @@ Nothing here needs the settings to be valid, because gunicorn's main process and
 
 import json
 import logging
-from contextvars import ContextVar
+import os
+import sys
 from datetime import UTC, datetime
 from typing import Any
 
-from app.core.log_text import cut
+from app.core.log_text import Lines, TextFormatter, cut
 from app.core.settings.sources import ENV_FILE, read_given
+from app.core.trace_context import request_id, trace_id
 
-TEXT_FORMAT = "%(asctime)s %(levelname)-7s %(name)s [%(request_id)s]: %(message)s"
-WORKER_FORMAT = "%(asctime)s: %(message)s"
-
-request_id: ContextVar[str] = ContextVar("request_id", default="-")
-"""The request that is being handled; `-` outside of one."""
+TEXT_FORMAT = "%(asctime)s.%(msecs)03d %(levelname)-7s %(name)s: %(message)s"
 
 
 class JSONFormatter(logging.Formatter):
     """One JSON object per line."""
 
     def format(self, record: logging.LogRecord) -> str:
+        if isinstance(record, Lines):
+            return record.as_json()
         entry = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
             "level": record.levelname,
@@ -30,32 +30,39 @@ class JSONFormatter(logging.Formatter):
             "message": cut(record.getMessage()),
             "request_id": request_id.get(),
         }
+        if trace := trace_id():
+            entry["trace_id"] = trace
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
         return json.dumps(entry)
 
 
 def is_json() -> bool:
-    """Whether LOG_FORMAT is JSON."""
-    return read_given(ENV_FILE).get("LOG_FORMAT") == "json"
+    """Whether LOG_FORMAT is JSON: by default in every environment but `local`."""
+    given = read_given(ENV_FILE)
+    default = "text" if given.get("ENVIRONMENT", "local") == "local" else "json"
+    return given.get("LOG_FORMAT", default) == "json"
 
 
-def uvicorn_formatter() -> logging.Formatter:
-    """For `uvicorn --log-config src/app/core/uvicorn_logging.json`: uvicorn's own format, or JSON."""
-    from uvicorn.logging import DefaultFormatter  # noqa: PLC0415 - uvicorn calls this; the worker and scripts need none
-
-    return JSONFormatter() if is_json() else DefaultFormatter("%(levelprefix)s %(message)s")
+def is_coloured() -> bool:
+    """Whether standard error is a terminal that wants colours (https://no-color.org)."""
+    return sys.stderr.isatty() and not os.environ.get("NO_COLOR")
 
 
-def worker_formatter() -> logging.Formatter:
-    """For `WORKER_LOGGING`: arq's own format, or JSON."""
-    return JSONFormatter() if is_json() else logging.Formatter(WORKER_FORMAT, "%H:%M:%S")
+def text_formatter() -> TextFormatter:
+    """For standard error."""
+    return TextFormatter(TEXT_FORMAT, coloured=is_coloured())
+
+
+def line_formatter() -> logging.Formatter:
+    """The format of LOG_FORMAT, for uvicorn (`core/uvicorn_logging.json`), gunicorn and arq (`WORKER_LOGGING`)."""
+    return JSONFormatter() if is_json() else text_formatter()
 
 
 WORKER_LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"worker": {"()": worker_formatter}},
+    "formatters": {"worker": {"()": line_formatter}},
     "handlers": {"worker": {"class": "logging.StreamHandler", "formatter": "worker"}},
     "loggers": {"arq": {"handlers": ["worker"], "level": "INFO"}},
 }

@@ -6,8 +6,9 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from app.core.config import AppSettings
-from app.core.log_formats import TEXT_FORMAT, JSONFormatter, request_id
+from app.core.log_formats import TEXT_FORMAT, JSONFormatter, text_formatter
 from app.core.log_text import TextFormatter
+from app.core.trace_context import request_id
 
 __all__ = ["JSONFormatter", "configure_logging", "request_id"]
 
@@ -17,19 +18,20 @@ KEPT_LOG_FILES = 5
 SERVER_LOGGERS = ("uvicorn", "uvicorn.access", "uvicorn.error", "gunicorn.error", "gunicorn.access", "arq")
 
 
-def _name_request(record: logging.LogRecord) -> bool:
-    record.request_id = request_id.get()
-    return True
-
-
-def _open_log_file() -> logging.Handler | None:
+def _open_log_file(formatter: logging.Formatter) -> logging.Handler | None:
     try:
         LOG_FILE.parent.mkdir(exist_ok=True)
-        return RotatingFileHandler(
+        handler = RotatingFileHandler(
             LOG_FILE, maxBytes=MAX_LOG_FILE_BYTES, backupCount=KEPT_LOG_FILES, encoding="utf-8", delay=True
         )
     except OSError:
         return None
+    handler.setFormatter(formatter)
+    return handler
+
+
+def _handlers_of_servers() -> list[logging.Handler]:
+    return [handler for name in SERVER_LOGGERS for handler in logging.getLogger(name).handlers]
 
 
 def _write_json_everywhere() -> None:
@@ -41,23 +43,30 @@ def _write_json_everywhere() -> None:
     for name in SERVER_LOGGERS:
         logger = logging.getLogger(name)
         logger.propagate = logger.propagate and not logger.handlers  # else the root logger repeats the line
-    for logger in (root, *map(logging.getLogger, SERVER_LOGGERS)):
-        for handler in logger.handlers:
-            handler.setFormatter(JSONFormatter())
+    for handler in (*root.handlers, *_handlers_of_servers()):
+        handler.setFormatter(JSONFormatter())
+
+
+def _write_text(logger: logging.Logger) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    logger.addHandler(handler)
+    for each in (handler, *_handlers_of_servers()):
+        each.setFormatter(text_formatter())
 
 
 def configure_logging(settings: AppSettings) -> None:
-    """Sets up the `app` logger once per process; with LOG_FORMAT=json every other logger writes JSON too."""
+    """Sets up the `app` logger once per process; the lines of uvicorn, gunicorn and arq get the same form.
+
+    With JSON that is every other logger too.
+    """
     logger = logging.getLogger("app")
     logger.setLevel(settings.LOG_LEVEL)
     if logger.handlers:
         return
-    is_json = settings.LOG_FORMAT == "json"
+    is_json = settings.log_format == "json"
     if is_json:
         _write_json_everywhere()
-    formatter = JSONFormatter() if is_json else TextFormatter(TEXT_FORMAT)
-    for handler in (None if is_json else logging.StreamHandler(sys.stderr), _open_log_file()):
-        if handler is not None:
-            handler.setFormatter(formatter)
-            handler.addFilter(_name_request)
-            logger.addHandler(handler)
+    else:
+        _write_text(logger)
+    if file := _open_log_file(JSONFormatter() if is_json else TextFormatter(TEXT_FORMAT)):
+        logger.addHandler(file)

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from arq import ArqRedis
@@ -20,6 +20,7 @@ from app.core.config import (
     RedisRateLimiterSettings,
 )
 from app.core.db.database import Database, open_database
+from app.core.events import SecurityEvents
 from app.core.features import FeatureDisabledError, read_resources
 from app.core.outbox import Outbox, open_outbox
 from app.core.passwords import PasswordHasher, open_password_hasher
@@ -45,6 +46,7 @@ class Resources:
     outbox: Outbox | None
     rate_limiter: RateLimiter | None
     verified_tokens: VerifiedTokens | None
+    events: SecurityEvents = field(default_factory=SecurityEvents)
 
     def settings_of(self, settings_class: type[AnySettings]) -> AnySettings:
         """The settings as one of their classes; raises `FeatureDisabledError` if they leave it out."""

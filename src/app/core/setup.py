@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.docs import Application, install_docs
 from app.api.errors import install_error_handlers
@@ -30,13 +30,14 @@ from app.core.db.migrate import apply_migrations
 from app.core.logger import configure_logging
 from app.core.resources import open_resources
 from app.core.settings.base import SettingsBase
+from app.core.telemetry.switch import WebTelemetry
 from app.middleware.allowed_hosts import AllowedHostsMiddleware
 from app.middleware.allowed_origins import AllowedOriginsMiddleware
 from app.middleware.body_limit import BodyLimit
 from app.middleware.client_cache import ClientCache
 from app.middleware.exchange import ExchangeMiddleware
 from app.middleware.security_headers import SecurityHeaders
-from app.middleware.trusted_proxies import TrustedProxiesMiddleware
+from app.middleware.trusted_proxies import SERVER_RECEIVE_KEY, TrustedProxiesMiddleware
 from app.middleware.unexpected_error import send_internal_server_error
 
 logger = logging.getLogger(__name__)
@@ -48,7 +49,9 @@ class Lifespan(Protocol):
     def __call__(self, app: FastAPI) -> AbstractAsyncContextManager[Any]: ...
 
 
-def _lifespan(settings: SettingsBase, create_tables_on_start: bool, inner: Lifespan | None) -> Lifespan:
+def _lifespan(
+    settings: SettingsBase, create_tables_on_start: bool, inner: Lifespan | None, telemetry: WebTelemetry
+) -> Lifespan:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[Any]:
         _prepare_routes(app)
@@ -59,7 +62,10 @@ def _lifespan(settings: SettingsBase, create_tables_on_start: bool, inner: Lifes
         if create_tables_on_start and isinstance(settings, PostgresSettings) and settings.CREATE_TABLES_ON_START:
             await apply_migrations(settings)
         async with AsyncExitStack() as stack:
+            if telemetry.request_log:
+                stack.enter_context(telemetry.request_log)
             app.state.resources = await stack.enter_async_context(open_resources(settings, _task_names(settings)))
+            await stack.enter_async_context(telemetry.open(app.state.resources))
             state = await stack.enter_async_context(inner(app)) if inner else None
             stack.enter_context(_frozen_memory())
             yield state
@@ -123,7 +129,15 @@ class _Application(Application):
         return stack
 
 
-def _middleware(settings: SettingsBase, index: RouteIndex) -> list[Middleware]:
+class _ObservedApplication(_Application):
+    """FastAPI's telemetry wraps `receive`, which hides the connection from the layers inside it."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope[SERVER_RECEIVE_KEY] = receive
+        await super().__call__(scope, receive, send)
+
+
+def _middleware(settings: SettingsBase, index: RouteIndex, telemetry: WebTelemetry) -> list[Middleware]:
     """Outermost first; a part or layer whose settings are left out is None."""
     app = settings if isinstance(settings, AppSettings) else None
     origins = partial(AllowedOriginsMiddleware, origins=app.CORS_ORIGINS) if app and app.CORS_ORIGINS else None
@@ -137,6 +151,7 @@ def _middleware(settings: SettingsBase, index: RouteIndex) -> list[Middleware]:
                 ClientCache(settings.CLIENT_CACHE_MAX_AGE) if isinstance(settings, ClientSideCacheSettings) else None
             ),
             body_limit=BodyLimit(app.MAX_REQUEST_BODY_BYTES) if app else None,
+            request_log=telemetry.request_log,
             # Without them a browser would hide the error from a page of an allowed origin.
             on_error=origins(send_internal_server_error) if origins else send_internal_server_error,
         ),
@@ -163,7 +178,12 @@ def create_application(
     `redoc_url` and `openapi_url` say where the docs are, the environment who may see them.
     """
     metadata = _metadata(settings) if isinstance(settings, AppSettings) else {}
-    app = _Application(**{"lifespan": _lifespan(settings, create_tables_on_start, lifespan), **metadata, **kwargs})
+    telemetry = WebTelemetry(settings)
+    own = {
+        "lifespan": _lifespan(settings, create_tables_on_start, lifespan, telemetry),
+        "telemetry": telemetry.fastapi_options,
+    }
+    app = (_ObservedApplication if telemetry.is_observed else _Application)(**{**own, **metadata, **kwargs})
     app.include_router(router)
     index = install_index(app.router)
     check_cached_routes(app.routes)
@@ -171,6 +191,6 @@ def create_application(
     app.state.reserved_usernames = reserved_names(app.routes)
     install_docs(app, settings)
     install_error_handlers(app)
-    for layer in reversed(_middleware(settings, index)):
+    for layer in reversed(_middleware(settings, index, telemetry)):
         app.add_middleware(layer.cls, *layer.args, **layer.kwargs)
     return app

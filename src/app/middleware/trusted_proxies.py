@@ -11,6 +11,8 @@ LOOPBACK = IPv4Address("127.0.0.1")
 MAX_REMEMBERED_PEERS = 1024
 _FORWARDED = frozenset((b"x-forwarded-for", b"x-forwarded-proto"))
 """Without one of them neither this layer nor the server changes anything."""
+SERVER_RECEIVE_KEY = "app.receive"
+"""The key in the request's scope for the server's own `receive`, where another one wraps it."""
 
 Address = IPv4Address | IPv6Address
 Peer = tuple[str, int]
@@ -33,13 +35,18 @@ def parse_address(text: str) -> Address | None:
     return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
 
 
+def server_connection(scope: Scope, receive: Receive) -> object:
+    """The server's own object for the request, if `receive` is a method of it, as in uvicorn."""
+    return getattr(scope.get(SERVER_RECEIVE_KEY, receive), "__self__", None)
+
+
 def _undo_server_rewrite(scope: Scope, receive: Receive) -> None:
     """Puts the peer of the connection back.
 
     Uvicorn itself applies `X-Forwarded-…` from the peers in `--forwarded-allow-ips` (127.0.0.1 by default): then only
     the connection still has the peer's address. Other servers do not change the scope.
     """
-    transport = getattr(getattr(receive, "__self__", None), "transport", None)
+    transport = getattr(server_connection(scope, receive), "transport", None)
     if transport is None:
         return
     peer = transport.get_extra_info("peername")

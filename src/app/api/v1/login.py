@@ -6,7 +6,7 @@ from fastapi import APIRouter, Cookie, Depends, Form, Response
 from pydantic import BaseModel, Field
 
 from app.api.authentication import Passwords
-from app.api.dependencies import Crypt, Db
+from app.api.dependencies import Crypt, Db, Events
 from app.api.rate_limiting import limit_login
 from app.api.responses import errors, unauthorized
 from app.core.config import CryptSettings
@@ -75,7 +75,7 @@ async def login_for_access_token(
 
 @router.post("/refresh", summary="Renew the access token", responses=errors(NO_REFRESH_TOKEN, INVALID_REFRESH_TOKEN))
 async def refresh_access_token(
-    response: Response, db: Db, settings: Crypt, refresh_token: RefreshTokenCookie = None
+    response: Response, db: Db, settings: Crypt, events: Events, refresh_token: RefreshTokenCookie = None
 ) -> Token:
     """Takes the refresh token from the cookie, returns a new access token and sets a new refresh token.
 
@@ -95,5 +95,6 @@ async def refresh_access_token(
         jti = await crud_token_blacklist.newest_successor(db, claims, settings)
     else:
         await crud_token_blacklist.end_families(db, {claims.family}, settings, claims)
+        events.session_revoked("reuse")
         raise UnauthorizedException("Invalid refresh token.")
     return issue_tokens(response, user.uuid, claims.family, settings, jti)

@@ -1,6 +1,6 @@
 from fastapi import APIRouter, Response
 
-from app.api.dependencies import Crypt, CurrentCaller, Db
+from app.api.dependencies import Crypt, CurrentCaller, Db, Events
 from app.api.responses import errors, message, unauthorized
 from app.api.v1.login import REFRESH_TOKEN_COOKIE, RefreshTokenCookie
 from app.core.db.crud_token_blacklist import crud_token_blacklist
@@ -24,6 +24,7 @@ async def logout(
     caller: CurrentCaller,
     db: Db,
     settings: Crypt,
+    events: Events,
     refresh_token: RefreshTokenCookie = None,
 ) -> Message:
     """Revokes every token of the session and deletes the cookie `refresh_token`."""
@@ -33,6 +34,7 @@ async def logout(
     if claims is None or claims.subject != caller.user.uuid:
         raise UnauthorizedException("Invalid token.")
     await crud_token_blacklist.end_families(db, {caller.claims.family, claims.family}, settings, claims)
+    events.session_revoked("logout")
     response.delete_cookie(
         REFRESH_TOKEN_COOKIE,
         httponly=True,

@@ -1,7 +1,7 @@
 from fastapi import APIRouter, Response
 
 from app.api.authentication import Hasher, Passwords
-from app.api.dependencies import Crypt, Db, SelfUser
+from app.api.dependencies import Crypt, Db, Events, SelfUser
 from app.api.responses import errors, unprocessable
 from app.api.v1.login import issue_tokens
 from app.core.exceptions.http_exceptions import UnprocessableEntityException
@@ -24,6 +24,7 @@ async def patch_password(
     passwords: Passwords,
     hasher: Hasher,
     settings: Crypt,
+    events: Events,
 ) -> Token:
     """For the user only. Every session of the user ends; the response starts a new one.
 
@@ -36,4 +37,5 @@ async def patch_password(
     new = await hasher.hash(values.new_password)
     if not await crud_users.replace_password_hash(db, user, old, new):
         raise UnprocessableEntityException("The current password is wrong.")
+    events.session_revoked("password_change")
     return issue_tokens(response, user.uuid, new_family(new), settings)

@@ -51,7 +51,7 @@ class ResponseCache:
 
     def __init__(self, redis: RedisConnection, lease: EpochLease, statement_timeout: float) -> None:
         """`statement_timeout` (the database's, in seconds) bounds how late a killed process's change is committed."""
-        self._redis = redis
+        self.redis = redis
         self._lease = lease
         self._next_warning = 0.0
         self._writes = Writes(redis, lease, statement_timeout)
@@ -65,7 +65,7 @@ class ResponseCache:
         if epoch is None:
             return None
         try:
-            return key.entry(epoch, await self._redis.execute(*key.command))
+            return key.entry(epoch, await self.redis.execute(*key.command))
         except RedisError:
             return None
 
@@ -74,11 +74,11 @@ class ResponseCache:
 
         Waits while another request fills the entry, but never for longer than `FILL_SECONDS`.
         """
-        epoch = None if self._redis.breaker.is_open else await self._lease.epoch()
+        epoch = None if self.redis.breaker.is_open else await self._lease.epoch()
         if epoch is None:
             return None
         try:
-            found = key.entry(epoch, await self._redis.execute(*key.command))
+            found = key.entry(epoch, await self.redis.execute(*key.command))
             return found or await self._wait_or_fill(key, epoch)
         except RedisError:
             return None
@@ -100,17 +100,18 @@ class ResponseCache:
             waited, pause = waited + pause, min(pause * 1.5, MAX_POLL_SECONDS)
         return None
 
-    async def store(self, fill: Fill, entry: Entry, expiration: int) -> None:
-        """Has no effect if a write came in between."""
+    async def store(self, fill: Fill, entry: Entry, expiration: int) -> bool:
+        """Whether it is stored; it is not if a write came in between."""
         if len(entry.body) > MAX_STORED_BYTES:
             await self.give_up(fill)
-            return
+            return False
         value = entry.pack(fill.stamp)
         arguments: list[Argument] = [fill.token, fill.stamp, fill.epoch, value, expiration * 1000]
         try:
-            await self._finish_fill(fill.redis_keys, arguments)
+            return bool(await self._finish_fill(fill.redis_keys, arguments))
         except RedisError as error:
             self._warn_of_lost_entries(error)
+            return False
 
     async def give_up(self, fill: Fill) -> None:
         try:

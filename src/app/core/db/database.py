@@ -71,7 +71,7 @@ class Database:
 
     async def execute(self, statement: Executable, parameters: Parameters | None = None) -> Sequence[Row]:
         """What a statement returns, a write too, which is committed then; it is run once."""
-        pool = self._pool
+        pool = self.pool
         entry = pool.take() or await pool.acquire()
         try:
             rows = await self._run(entry.driver_connection, statement, parameters or {})
@@ -87,16 +87,20 @@ class Database:
         return rows
 
     async def close(self) -> None:
-        pool = self._pool
+        pool = self.pool
         await self.engine.dispose()
         await pool.wait_closed()
 
     @property
-    def _pool(self) -> SharedPool:
+    def pool(self) -> SharedPool:
         pool = self.engine.sync_engine.pool
         if not isinstance(pool, SharedPool):
             raise TypeError("the engine of a Database is made by create_pooled_engine")
         return pool
+
+    def sql(self, statement: Executable, parameters: Parameters | None = None) -> str:
+        """What is sent to the server, with placeholders for the values."""
+        return self._statements.compile(statement, parameters or {}).sql
 
     async def _run(self, connection: Any, statement: Executable, parameters: Parameters) -> Sequence[Row]:
         if self._begin is None:

@@ -159,6 +159,16 @@ class SharedPool(Pool):
         """How many connections are in use, being made or being closed."""
         return self._open - len(self._idle)
 
+    @property
+    def size(self) -> int:
+        """How many connections there may be."""
+        return self._size
+
+    @property
+    def waiting(self) -> int:
+        """How many callers wait for a connection."""
+        return sum(not turn.done() for turn in self._waiting)
+
     def status(self) -> str:
         return f"{self.checkedin()} idle, {self.checkedout()} in use, of at most {self._size}"
 

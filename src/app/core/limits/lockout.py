@@ -8,6 +8,7 @@ import time
 from redis.exceptions import RedisError
 
 from app.core.config import CryptSettings
+from app.core.events import SecurityEvents
 from app.core.redis import Argument, RedisBusyError, RedisConnection
 from app.core.security import digest
 
@@ -73,7 +74,14 @@ class LoginLockout:
     While Redis fails no pair is locked out: the cost of bcrypt and the bounded queue still limit guessing.
     """
 
-    def __init__(self, connection: RedisConnection | None, settings: CryptSettings, address: str) -> None:
+    def __init__(
+        self,
+        connection: RedisConnection | None,
+        settings: CryptSettings,
+        address: str,
+        events: SecurityEvents | None = None,
+    ) -> None:
+        self._events = events or SecurityEvents()
         self._connection = connection
         self._maximum = settings.LOGIN_MAX_FAILURES
         self._period = settings.LOGIN_LOCKOUT_SECONDS
@@ -92,11 +100,14 @@ class LoginLockout:
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, MAX_POLL_SECONDS)
         if verdict > 0:
+            self._events.login("locked_out")
             raise LockedOutError(verdict)
         return token
 
     async def settle(self, account: str, token: str, matches: bool | None) -> None:
         """Counts a failure, or clears those before a success; None (never judged) only gives the reservation back."""
+        if matches is not None:
+            self._events.login("success" if matches else "failure")
         outcome = "unknown" if matches is None else "right" if matches else "wrong"
         await self._run(_SETTLE, account, token, outcome)
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from app.core.logger import request_id
 from app.core.outbox.table import MAX_JOB_ID, MAX_KEY
 from app.core.queue.jobs import PackedTask
+from app.core.trace_context import REQUEST_ID, TRACEPARENT, carried
 
 TaskFunction = Callable[..., Any] | str
 """A function of the worker, what `limited` makes of one, or its name."""
@@ -56,13 +56,13 @@ class NewTask:
 
 def row_values(task: NewTask, packed: PackedTask) -> dict[str, Any]:
     """The row's values, as the parameters of a statement of `writes`."""
-    current = request_id.get()
+    context = carried()
     return {
         "task_job_id": packed.job_id,
         "task_function": task.name,
         "task_packed": packed.packed,
         "task_due_at": datetime.fromtimestamp(packed.due / 1000, UTC),
         "task_order_key": task.after,
-        "task_request_id": None if current == "-" else current,
-        "task_traceparent": None,
+        "task_request_id": context.get(REQUEST_ID),
+        "task_traceparent": context.get(TRACEPARENT),
     }

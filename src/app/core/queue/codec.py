@@ -11,7 +11,11 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
+from app.core.trace_context import carried
+
 MAX_TEXT_LENGTH = 2000
+CONTEXT = "context"
+"""The entry of a task's record that arq does not know: what it carries of the request that submitted it."""
 _PLAIN_CLASSES = frozenset(
     {
         ("builtins", "set"),
@@ -60,6 +64,11 @@ def dumps(entry: dict[str, Any]) -> bytes:
     packed = pickle.dumps(entry)
     loads(packed)
     return packed
+
+
+def dumps_with_context(entry: dict[str, Any]) -> bytes:
+    """arq's record of a task that is submitted now, with what it carries of the current request."""
+    return dumps(entry | {CONTEXT: carried()})
 
 
 def _plain(value: object) -> object:

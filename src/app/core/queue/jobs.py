@@ -13,7 +13,7 @@ from arq.utils import timestamp_ms, to_ms, to_unix_ms
 from redis.asyncio import BlockingConnectionPool
 
 from app.core.config import RedisQueueSettings
-from app.core.queue.codec import dumps, loads
+from app.core.queue.codec import dumps, dumps_with_context, loads
 from app.core.redis import Argument, RedisConnection
 
 TIMEOUT_SECONDS = 1.0
@@ -92,7 +92,7 @@ class JobQueue(ArqRedis):
         """Raises arq's `SerializationError` if an argument is not plain data."""
         now = timestamp_ms()
         due = _due(now, until, by)
-        packed = serialize_job(function, args, kwargs, job_try, now, serializer=self.job_serializer)
+        packed = serialize_job(function, args, kwargs, job_try, now, serializer=dumps_with_context)
         return PackedTask(job_id or uuid4().hex, packed, due, to_ms(expires) or due - now + KEPT_UNTIL_RUN_MS)
 
     async def submit(self, task: PackedTask, queue_name: str = default_queue_name) -> bool:
@@ -110,7 +110,7 @@ class PipelinedJobQueue(JobQueue):
 
     def __init__(self, connections: BlockingConnectionPool, connection: RedisConnection) -> None:
         super().__init__(connections)
-        self._connection = connection
+        self.pipelined = connection
         self._enqueue = connection.script(_ENQUEUE)
 
     async def _submit(self, keys: Sequence[str], arguments: Sequence[Argument]) -> bool:
@@ -118,7 +118,7 @@ class PipelinedJobQueue(JobQueue):
 
     async def ping(self, **kwargs: Any) -> bool:
         """True if Redis can be reached and stores what it is sent; otherwise raises the error with the reason."""
-        return bool(await self._connection.execute("SET", _PROBE_KEY, "1", "EX", 60))
+        return bool(await self.pipelined.execute("SET", _PROBE_KEY, "1", "EX", 60))
 
 
 def redis_settings(settings: RedisQueueSettings) -> RedisSettings:

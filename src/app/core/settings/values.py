@@ -54,12 +54,19 @@ def _check_hosts(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
+def _check_address(value: str) -> str:
+    if urlsplit(value).scheme not in DEFAULT_PORTS or not urlsplit(value).hostname:
+        raise ValueError(f"{value!r} is not an address: write one such as 'http://localhost:4318'")
+    return value.rstrip("/")
+
+
 def _check_networks(values: tuple[str, ...]) -> tuple[str, ...]:
     for value in values:
         ip_network(value, strict=False)
     return values
 
 
+HttpAddress = Annotated[str, AfterValidator(_check_address)]
 Origins = Annotated[CommaSeparated, AfterValidator(_check_origins)]
 Hosts = Annotated[CommaSeparated, AfterValidator(_check_hosts)]
 Networks = Annotated[CommaSeparated, AfterValidator(_check_networks)]

@@ -16,11 +16,14 @@ from app.core.logger import configure_logging
 from app.core.outbox import Sweep, open_sweep
 from app.core.resources import Resources, open_resources
 from app.core.settings.base import SettingsBase
+from app.core.telemetry.switch import open_worker_telemetry
 from app.core.worker.runtime.reconnect import PatientQueue
 
 Hook = Callable[[Any], Awaitable[None]]
 SWEEP = "outbox_sweep"
 """The context's entry for the sweep of the outbox."""
+AROUND_RUN = "_around_run"
+"""The entry of arq's context with what surrounds each run of a task, where telemetry is on."""
 
 
 class TaskContext(dict[Any, Any]):
@@ -91,6 +94,7 @@ def startup(settings: SettingsBase, own: Hook | None, tasks: Collection[str]) ->
         resources = ctx["resources"] = await stack.enter_async_context(open_resources(settings, tasks))
         if resources.outbox and isinstance(settings, OutboxSettings):
             ctx[SWEEP] = await stack.enter_async_context(open_sweep(resources.outbox.delivery, settings))
+        ctx[AROUND_RUN] = await stack.enter_async_context(open_worker_telemetry(settings, resources))
         if own:
             await own(ctx)
 

@@ -16,7 +16,8 @@ from typing import Any
 
 from arq.worker import Retry, func
 
-from app.core.queue.codec import dumps, loads
+from app.core.queue.codec import CONTEXT, dumps, loads
+from app.core.trace_context import resume
 from app.core.worker.runtime.context import TaskContext
 from app.core.worker.runtime.retries import SUCCESS
 
@@ -69,10 +70,14 @@ class WorkerCodec:
         self._functions = frozenset(functions)
 
     def loads(self, packed: bytes) -> dict[str, Any]:
-        """arq's record of a task, or that of the handover that is run instead."""
+        """arq's record of a task, or that of the handover that is run instead.
+
+        arq reads a record in the asyncio task that runs it: from here on the log lines of the run name its request.
+        """
         try:
             entry = loads(packed)
             name, args, kwargs = entry["f"], entry["a"], entry["k"]
+            resume(entry.get(CONTEXT, {}))
         except Exception as error:  # noqa: BLE001 - the data may be anything
             return {"t": None, "f": _REPORT_UNREADABLE, "a": (repr(error),), "k": {}, "et": 0}
         return entry if name in self._functions else entry | {"f": _HAND_BACK, "a": (name, args, kwargs), "k": {}}

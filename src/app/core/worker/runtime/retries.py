@@ -9,13 +9,14 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Coroutine
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
 from arq.worker import Retry, RetryJob
 
-from app.core.worker.runtime.context import TaskContext
+from app.core.worker.runtime.context import AROUND_RUN, TaskContext
 
 logger = logging.getLogger(__name__)
 
@@ -84,8 +85,7 @@ def _retry(error: Exception, tries: int, policy: RetryPolicy) -> Exception:
 def retried(task: Task, policy: RetryPolicy) -> Task:
     """The task under this policy, as arq runs it."""
 
-    @wraps(task)
-    async def run(context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+    async def run_once(context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         ctx = TaskContext(context)
         if context.get(RUNS_WITHOUT_END, 0) > MAX_LOST_RUNS:
             context[SUCCESS] = False
@@ -103,5 +103,11 @@ def retried(task: Task, policy: RetryPolicy) -> Task:
             raise consequence from error
         context[SUCCESS] = True
         return result
+
+    @wraps(task)
+    async def run(context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        around = context.get(AROUND_RUN)
+        with around(task.__qualname__, context) if around else nullcontext():
+            return await run_once(context, *args, **kwargs)
 
     return run

@@ -1,0 +1,14 @@
+"""What can be seen of a running application from outside: a line per request, traces and metrics.
+
+- `request_log` collects an entry per request and writes the lines together, outside of the requests; `request_lines`
+  is how they look.
+- `switch` decides whether spans and figures are exported. If they are not, nothing of OpenTelemetry's SDK is imported
+  and no code of this room runs in a request, a statement or a command.
+- `sdk` sets up OpenTelemetry from the settings and the standard variables, `prometheus` the port for scrapes, and
+  `discretion` removes from spans what may contain values. `late` is what FastAPI's own telemetry gets.
+- `observe` puts spans and figures around what a process holds open, by replacing methods of these objects (`wrapping`):
+  `database`, `redis`, `tasks`, `outcomes`. `sql` is what is shown of a statement.
+
+`TelemetrySettings` switches it on; without this class among the bases of `Settings` nothing of it is used.
+docs/observability.md has the names of all signals.
+"""

@@ -1,0 +1,203 @@
+"""One trace from a request to the SQL of its task, every figure of the docs and no other, and no values in them."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from opentelemetry import trace
+from sqlalchemy import text
+
+from app.api import router
+from app.core.config import Settings
+from app.core.queue.jobs import JobQueue
+from app.core.setup import create_application
+from app.core.telemetry.sql import shown
+from app.core.trace_context import carried
+from app.core.worker.runtime.context import TaskContext
+from tests.conftest import Services
+from tests.helper import API, PASSWORD, Account, Rows, running
+from tests.support.collector import Collector, ReceivedSpan, collecting
+from tests.support.readme import ROOT
+from tests.support.tasks_worker import run_tasks
+from tests.test_request_log import captured
+
+TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+TRACEPARENT = {"traceparent": f"00-{TRACE}-{PARENT}-01"}
+DOCS = (ROOT / "docs/observability.md").read_text(encoding="utf-8")
+SECRET = "a secret value"
+USERNAME = "quetzalcoatl"
+
+
+async def sample_background_task(ctx: TaskContext, name: str) -> None:
+    """In place of the application's, which takes five seconds."""
+    if name == SECRET:
+        raise ValueError(SECRET)
+    await ctx.database.fetch_one(text("SELECT name FROM tier WHERE name = :name"), {"name": name})
+    async with ctx.session() as session:
+        await session.execute(text("SELECT id FROM post WHERE title = 'a literal value' LIMIT 7"))
+
+
+async def use_everything(app: FastAPI, client: httpx.AsyncClient, account: Account) -> None:
+    user, me = f"{API}/user/{account.username}", account.headers
+    for _ in range(3):
+        await client.get(user)
+    await client.get(f"{API}/users?page=1&secret={SECRET}")
+    for message in ("hello", SECRET, "refused"):
+        await client.post(f"{API}/tasks/task", params={"message": message}, headers={**TRACEPARENT, **me})
+    await client.get(f"{API}/no-such-path")
+    form = {"username": account.username, "password": PASSWORD}
+    await client.post(f"{API}/login", data=form)
+    for _ in range(2):
+        await client.post(f"{API}/login", data=form | {"password": SECRET})
+    await client.post(f"{API}/login", data=form)
+    await client.post(f"{API}/logout", headers={**me, "Cookie": f"refresh_token={account.refresh_token}"})
+    async with app.state.resources.database.sessions() as session:
+        await session.execute(text("SELECT 1"))
+
+
+@pytest.fixture(scope="module")
+async def received(services: Services, application: FastAPI) -> AsyncIterator[Collector]:
+    """What a collector received from an application and a worker."""
+    with collecting() as collector:
+        settings = observed(services, collector)
+        rows = Rows(application.state.resources.database, settings)
+        await application.state.resources.cache.flushall()
+        app = create_application(router=router, settings=settings)
+        account = await rows.user(USERNAME)
+        async with running(app) as client:
+            await use_everything(app, client, account)
+            await run_tasks(settings, sample_background_task)
+            await asyncio.sleep(0.6)  # for one look at the event loop
+        yield collector
+
+
+def observed(services: Services, collector: Collector, **changes: object) -> Settings:
+    values: dict[str, object] = {"TASK_MAX_TRIES": 2, "TASK_RETRY_DELAY_SECONDS": 0.01, "LOGIN_MAX_FAILURES": 2}
+    values |= {"DEFAULT_RATE_LIMIT_LIMIT": 2, "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint}
+    return services.settings(**values | changes)
+
+
+def in_trace(collector: Collector, name: str) -> list[ReceivedSpan]:
+    return [span for span in collector.spans if span.trace_id == TRACE and re.fullmatch(name, span.name)]
+
+
+class TestTraces:
+    async def test_one_trace_from_the_request_to_the_sql_of_its_task(self, received: Collector) -> None:
+        spans = {span.span_id: span for span in received.spans if span.trace_id == TRACE}
+        tier = next(span for span in in_trace(received, "SELECT tier") if span.service.endswith("-worker"))
+        process = spans[tier.parent_id]
+        send = spans[process.parent_id]
+        request = spans[send.parent_id]
+        names = (process.name, send.name, request.name, request.parent_id)
+        task = "sample_background_task"
+        assert names == (f"process {task}", f"send {task}", f"POST {API}/tasks/task", PARENT)
+        children = {span.name for span in spans.values() if span.parent_id in (request.span_id, send.span_id)}
+        assert {"SELECT user", "EVALSHA"} <= children
+        assert len({span.span_id for span in spans.values()} | {PARENT}) == len(spans) + 1
+        assert {span.parent_id for span in spans.values()} <= {*spans, PARENT}
+
+    async def test_statements_of_sessions_are_in_it(self, received: Collector) -> None:
+        (_, *_), (post, *_) = in_trace(received, "process .*"), in_trace(received, "SELECT post")
+        assert post.attributes["db.query.text"] == "SELECT id FROM post WHERE title = ? LIMIT ?"
+
+    async def test_no_values_and_no_messages_leave_the_process(self, received: Collector) -> None:
+        everything = received.everything
+        assert received.spans
+        for secret in (
+            SECRET,
+            USERNAME,
+            "a literal value",
+            PASSWORD,
+            "@example.com",
+            "hello",
+            "ValueError: ",
+            "Bearer",
+        ):
+            assert secret.encode() not in everything, secret
+
+    async def test_failures_are_marked_with_their_class_only(self, received: Collector) -> None:
+        failed = [span for span in in_trace(received, "process .*") if span.is_error]
+        assert {span.attributes["error.type"] for span in failed} == {"ValueError"}
+        assert [span.attributes["app.task.outcome"] for span in failed] == ["retried", "failed"]
+
+    async def test_the_lane_of_hits_is_traced_with_its_route(self, received: Collector) -> None:
+        requests = [span for span in received.spans if span.name == f"GET {API}/user/{{username}}"]
+        assert len(requests) == 3
+        assert {span.attributes["url.path"] for span in requests} == {f"{API}/user/{{username}}"}
+        assert all("url.query" not in span.attributes for span in received.spans)
+
+    async def test_the_request_log_names_the_trace(self, services: Services, rows: Rows) -> None:
+        with collecting() as collector, captured() as lines:
+            app = create_application(router=router, settings=observed(services, collector))
+            async with running(app) as client:
+                await client.get(f"{API}/users", headers=TRACEPARENT)
+        assert [entry["trace_id"] for entry in lines.entries] == [TRACE]
+
+
+class TestFigures:
+    async def test_every_figure_of_the_docs_is_emitted_and_no_other(self, received: Collector) -> None:
+        documented = dict(re.findall(r"^\| `([a-z_.]+)` \| `([^`]+)` \|", DOCS, re.MULTILINE))
+        assert {each.name: each.unit for each in received.figures} == documented
+
+    @pytest.mark.parametrize(
+        ("name", "attributes", "value"),
+        [
+            ("http.server.request.duration", {"http.route": f"{API}/user/{{username}}"}, 3),
+            ("http.server.request.duration", {"http.response.status_code": 404}, 1),
+            ("app.cache.requests", {"outcome": "miss"}, 2),
+            ("app.cache.requests", {"outcome": "hit"}, 2),
+            ("app.cache.fills", {}, 2),
+            ("app.rate_limit.requests", {"outcome": "refused"}, 1),
+            ("app.logins", {"outcome": "success"}, 1),
+            ("app.logins", {"outcome": "failure"}, 2),
+            ("app.logins", {"outcome": "locked_out"}, 1),
+            ("app.sessions.revoked", {"reason": "logout"}, 1),
+            ("app.task.duration", {"outcome": "complete"}, 1),
+            ("app.task.duration", {"outcome": "failed"}, 1),
+            ("app.task.tries", {}, 2),
+            ("db.client.connection.max", {}, 40),
+        ],
+    )
+    async def test_figures(self, received: Collector, name: str, attributes: dict[str, Any], value: float) -> None:
+        assert received.latest(name, **attributes) == value
+
+
+async def test_without_an_endpoint_nothing_is_carried_or_exported(application: FastAPI, rows: Rows) -> None:
+    queue: JobQueue = application.state.resources.queue
+    assert "execute" not in vars(application.state.resources.database)
+    assert "enqueue_job" not in vars(queue)
+    assert carried() == {}
+    assert not trace.get_current_span().get_span_context().is_valid
+
+
+async def test_a_collector_that_does_not_respond_delays_nothing(services: Services, rows: Rows) -> None:
+    settings = services.settings(OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1")
+    app = create_application(router=router, settings=settings)
+    async with asyncio.timeout(20), running(app) as client:
+        assert (await client.get(f"{API}/users")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("sql", "summary", "text"),
+    [
+        (
+            'SELECT "user".id FROM "user" WHERE id = $1 LIMIT 10',
+            "SELECT user",
+            'SELECT "user".id FROM "user" WHERE id = $1 LIMIT ?',
+        ),
+        ("INSERT INTO post (a) VALUES ('it''s', 1.5)", "INSERT post", "INSERT INTO post (a) VALUES (?, ?)"),
+        (
+            "WITH e AS (DELETE FROM x RETURNING id) SELECT 1",
+            "DELETE x",
+            "WITH e AS (DELETE FROM x RETURNING id) SELECT ?",
+        ),
+        ("SELECT $tag$ secret $tag$", "SELECT", "SELECT ?"),
+        ("COMMIT", "COMMIT", "COMMIT"),
+    ],
+)
+def test_statements_are_shown_without_values(sql: str, summary: str, text: str) -> None:
+    assert (shown(sql).summary, shown(sql).text) == (summary, text)
