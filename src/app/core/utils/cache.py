@@ -18,6 +18,7 @@ from app.core.cache.owners import ChangedOwner, Owner
 from app.core.cache.rules import CacheOptions, CacheRule, ResourceType, create_rule
 from app.core.cache.store import ResponseCache
 from app.core.config import RedisCacheSettings
+from app.core.features import read_resources
 from app.core.redis import RedisConnection, create_pool, open_connection
 
 __all__ = ["ChangedOwner", "Owner", "cache", "open_cache", "open_cache_connection", "provides_only"]
@@ -120,7 +121,7 @@ async def _release_sessions(values: Mapping[str, Any]) -> None:
 async def _serve(
     rule: CacheRule, request: Request, injected: Response, values: Mapping[str, Any], call: Callable[[], Any]
 ) -> Any:
-    cache: ResponseCache | None = getattr(getattr(request.app.state, "resources", None), "responses", None)
+    cache: ResponseCache | None = read_resources(request.app).responses
     if cache is None:
         return await call()
     if request.method not in {"GET", "HEAD"}:
