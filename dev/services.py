@@ -173,7 +173,7 @@ class ValkeyServer(Server):
             return (not self.password or stream.readline() == b"+OK\r\n") and stream.readline() == b"+PONG\r\n"
 
 
-def server_variables(postgres: PostgresServer, valkey: ValkeyServer) -> dict[str, str]:
+def server_variables(postgres: Server, valkey: Server) -> dict[str, str]:
     """The environment variables with which an application uses these servers, the Valkey for all three purposes."""
     variables = {
         "POSTGRES_SERVER": postgres.host,

@@ -17,7 +17,7 @@ from app.api import router
 from app.core.config import EnvironmentOption, Settings
 from app.core.db.database import Base
 from app.core.setup import create_application
-from dev.services import POSTGRES_FAST, PostgresServer, ValkeyServer, temporary_folder
+from dev.services import POSTGRES_FAST, PostgresServer, ValkeyServer, server_variables, temporary_folder
 from tests.helper import Rows, unique
 from tests.support import schedule
 from tests.support.processes import web_server
@@ -51,24 +51,14 @@ class Services:
 
     def settings(self, **changes: object) -> Settings:
         """Settings that lead to these servers; keywords win."""
-        where = {
+        where: dict[str, object] = {
             "ENVIRONMENT": EnvironmentOption.LOCAL,
             "SECRET_KEY": SECRET_KEY,
             "PASSWORD_HASH_ROUNDS": 4,
             "ADMIN_PASSWORD": "a password of the tests",
-            "POSTGRES_USER": self.postgres.user,
-            "POSTGRES_PASSWORD": self.postgres.password,
-            "POSTGRES_SERVER": self.postgres.host,
-            "POSTGRES_PORT": self.postgres.port,
             "POSTGRES_DB": "postgres",
         }
-        for part in ("CACHE", "QUEUE", "RATE_LIMIT"):
-            where |= {
-                f"REDIS_{part}_HOST": self.valkey.host,
-                f"REDIS_{part}_PORT": self.valkey.port,
-                f"REDIS_{part}_PASSWORD": self.valkey.password,
-            }
-        return Settings.model_validate(where | changes)
+        return Settings.model_validate(where | server_variables(self.postgres, self.valkey) | changes)
 
     def environment(self, **changes: str) -> dict[str, str]:
         """The environment of a process with the same settings; keywords win."""

@@ -14,7 +14,7 @@ import httpx
 
 from dev.chaos.proxy import Proxy, open_proxy
 from dev.local.ports import free_port
-from dev.services import VALKEY_DURABLE, PostgresServer, Server, ValkeyServer
+from dev.services import VALKEY_DURABLE, PostgresServer, Server, ValkeyServer, server_variables
 
 PROJECT = Path(__file__).resolve().parents[2]
 ADMIN = {"username": "admin", "password": "a password of the chaos run"}
@@ -110,9 +110,6 @@ def _settings(servers: Mapping[str, Server], proxies: Mapping[str, Proxy]) -> di
         "PASSWORD_HASH_ROUNDS": "4",
         "ADMIN_USERNAME": ADMIN["username"],
         "ADMIN_PASSWORD": ADMIN["password"],
-        "POSTGRES_SERVER": "127.0.0.1",
-        "POSTGRES_PORT": str(proxies["postgres"].port),
-        "POSTGRES_PASSWORD": servers["postgres"].password,
         "RATE_LIMIT_FAIL_OPEN": "false",
         "DEFAULT_RATE_LIMIT_LIMIT": str(LIMIT),
         "DEFAULT_RATE_LIMIT_PERIOD": str(PERIOD),
@@ -123,9 +120,13 @@ def _settings(servers: Mapping[str, Server], proxies: Mapping[str, Proxy]) -> di
         "TASK_TIMEOUT_SECONDS": "8",
         "LOG_LEVEL": "WARNING",
     }
-    for part, name in (("CACHE", "cache"), ("QUEUE", "queue"), ("RATE_LIMIT", "queue")):
-        values |= {f"REDIS_{part}_HOST": "127.0.0.1", f"REDIS_{part}_PORT": str(proxies[name].port)}
-    return values
+    behind_proxies = {
+        "POSTGRES_PORT": str(proxies["postgres"].port),
+        "REDIS_CACHE_PORT": str(proxies["cache"].port),
+        "REDIS_QUEUE_PORT": str(proxies["queue"].port),
+        "REDIS_RATE_LIMIT_PORT": str(proxies["queue"].port),
+    }
+    return values | server_variables(servers["postgres"], servers["cache"]) | behind_proxies
 
 
 def _programs(environment: Mapping[str, str], folder: Path) -> tuple[list[Program], list[Program], list[str]]:
