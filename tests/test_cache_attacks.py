@@ -28,10 +28,22 @@ from tests.support.tcp import proxy
 POOL = 5
 
 
-def small_app(services: Services, **changes: object) -> FastAPI:
+def small_app(services: Services, routes: APIRouter = router, **changes: object) -> FastAPI:
     """The application with few connections, which are easy to use up."""
     settings = services.settings(DATABASE_POOL_SIZE=POOL, DATABASE_MAX_OVERFLOW=0, **changes)
-    return create_application(router=router, settings=settings, create_tables_on_start=False)
+    return create_application(router=routes, settings=settings, create_tables_on_start=False)
+
+
+@asynccontextmanager
+async def reader_and_writer(
+    services: Services, **changes: Any
+) -> AsyncIterator[tuple[httpx.AsyncClient, httpx.AsyncClient]]:
+    """Callers of two applications: the settings of the first are changed, the second cannot reach Redis."""
+    async with (
+        running(small_app(services, **changes)) as reader,
+        running(small_app(services, REDIS_CACHE_PORT=free_port())) as writer,
+    ):
+        yield reader, writer
 
 
 @asynccontextmanager
@@ -98,10 +110,7 @@ class TestFullPool:
         """The writer cannot reach Redis; the reader's pool is full, and it serves nothing old."""
         account = await rows.user()
         path = f"{API}/user/{account.username}"
-        async with (
-            running(small_app(services)) as reader,
-            running(small_app(services, REDIS_CACHE_PORT=free_port())) as writer,
-        ):
+        async with reader_and_writer(services) as (reader, writer):
             await hits(reader, path)
             async with full_pool(reader, rows):
                 for number in range(3):
@@ -140,11 +149,7 @@ class TestFullPool:
         async def patch(number: int, db: Session) -> int:
             return number + int(await db.scalar(text("SELECT 1")))
 
-        settings = services.settings(
-            DATABASE_POOL_SIZE=POOL, DATABASE_MAX_OVERFLOW=0, REDIS_CACHE_PORT=free_port(), REDIS_CACHE_PASSWORD=""
-        )
-        app = create_application(router=reads, settings=settings, create_tables_on_start=False)
-        async with running(app) as client:
+        async with running(small_app(services, reads, REDIS_CACHE_PORT=free_port())) as client:
             began = time.monotonic()
             responses = await asyncio.gather(*(client.patch(f"/unchanged/{number}") for number in range(10 * POOL)))
             assert [(each.status_code, each.json()) for each in responses] == [(200, n + 1) for n in range(10 * POOL)]
@@ -197,8 +202,7 @@ class TestLease:
         path = f"{API}/user/{account.username}"
         async with (
             proxy((services.postgres.host, services.postgres.port)) as postgres,
-            running(small_app(services, POSTGRES_SERVER="127.0.0.1", POSTGRES_PORT=postgres.port)) as reader,
-            running(small_app(services, REDIS_CACHE_PORT=free_port())) as writer,
+            reader_and_writer(services, POSTGRES_PORT=postgres.port) as (reader, writer),
         ):
             await hits(reader, path)
             postgres.is_open = False
