@@ -1,8 +1,6 @@
 """The tables are made by the committed migrations, at once by many processes, and match the models."""
 
 import asyncio
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -49,7 +47,7 @@ def run_alembic(
 ) -> tuple[int, str]:
     """The exit status, and everything printed."""
     environment = services.environment(POSTGRES_DB=database, **variables)
-    return run_python("alembic", *arguments, environment=environment, folder=folder)
+    return run_python("-m", "alembic", *arguments, environment=environment, folder=folder)
 
 
 def alembic(services: Services, database: str, *arguments: str, folder: Path = SRC) -> str:
@@ -86,11 +84,9 @@ async def test_up_check_and_down_from_src(services: Services, empty_database: st
 
 async def test_many_processes_start_at_once_on_an_empty_database(services: Services, empty_database: str) -> None:
     environment = services.environment(POSTGRES_DB=empty_database)
-    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", START]
-    starters = await asyncio.create_subprocess_exec(*command, cwd=SRC, env=environment, stderr=subprocess.PIPE)
-    _, errors = await starters.communicate()
+    status, output = await asyncio.to_thread(run_python, "-c", START, environment=environment, folder=SRC)
 
-    assert starters.returncode == 0, errors.decode()
+    assert status == 0, output
     assert await tables(services.settings(POSTGRES_DB=empty_database)) >= OURS
 
 

@@ -1,10 +1,11 @@
 """`app` and `src.app` are two names for one set of module objects, whichever is used first."""
 
-import subprocess
-import sys
+import os
+from pathlib import Path
 
 import pytest
 
+from tests.support.forks import run_python
 from tests.support.readme import ROOT
 
 MODULES = "app", "app.main", "app.models.user", "app.core.db.database", "app.core.utils.queue", "app.api.dependencies"
@@ -26,19 +27,13 @@ from src.app.models.user import User
 import app.models.user
 assert User is app.models.user.User
 """
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-
-    assert result.returncode == 0, result.stderr
+    assert run_python("-c", program, environment=os.environ) == (0, "")
 
 
 @pytest.mark.parametrize(("folder", "name"), [(ROOT, "src.app.main"), (ROOT / "src", "app.main")])
-def test_both_ways_to_start_work(folder: object, name: str) -> None:
+def test_both_ways_to_start_work(folder: Path, name: str) -> None:
     program = f"from {name} import app; assert app.title"
-    result = subprocess.run(
-        [sys.executable, "-c", program], cwd=str(folder), capture_output=True, text=True, check=False
-    )
-
-    assert result.returncode == 0, result.stderr
+    assert run_python("-c", program, environment=os.environ, folder=folder) == (0, "")
 
 
 def test_a_missing_module_is_missing_under_both_names() -> None:
@@ -58,8 +53,4 @@ for module in pkgutil.walk_packages(app.__path__, "app."):
 assert logging.getLogger("app").handlers == []
 assert set(pathlib.Path(app.__file__).parent.rglob("*.log")) == before
 """
-    result = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT / "src", capture_output=True, text=True, check=False
-    )
-
-    assert result.returncode == 0, result.stderr
+    assert run_python("-c", program, environment=os.environ, folder=ROOT / "src") == (0, "")

@@ -27,6 +27,7 @@ from dev.local.ports import free_port, is_free
 from dev.local.processes import Process, descendants, living, send, wait_until
 from dev.local.programs import unprivileged_account
 from dev.services import POSTGRES_FAST, PostgresServer, temporary_folder
+from tests.support.forks import run_python
 
 PROJECT = Path(__file__).resolve().parents[1]
 PASSWORD = "it's $HOME made"
@@ -120,17 +121,7 @@ class Checkout:
 
     def python(self, *arguments: str, folder: str = ".", **changes: str) -> str:
         """Both outputs of a Python command of the README in this checkout."""
-        result = subprocess.run(
-            [sys.executable, "-m", *arguments],
-            cwd=self.folder / folder,
-            env=self.environment(**changes),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            timeout=SECONDS,
-        )
-        return result.stdout
+        return run_python("-m", *arguments, environment=self.environment(**changes), folder=self.folder / folder)[1]
 
     def add_breakpoint(self) -> None:
         """In the handler of /health."""

@@ -30,7 +30,7 @@ ADMIN = {
 async def run(name: str, environment: dict[str, str], *arguments: str) -> tuple[int, str]:
     """Exit status and everything printed, of `python -m src.scripts.NAME` in the project's root."""
     return await asyncio.to_thread(
-        run_python, f"src.scripts.{name}", *arguments, environment=os.environ | MEASURED | environment
+        run_python, "-m", f"src.scripts.{name}", *arguments, environment=os.environ | MEASURED | environment
     )
 
 

@@ -4,8 +4,6 @@ import asyncio
 import contextlib
 import inspect
 import signal
-import subprocess
-import sys
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
@@ -27,8 +25,8 @@ from app.core.worker.runtime.retries import MAX_LOST_RUNS, RetryPolicy, Task
 from app.core.worker.settings import WorkerSettings
 from tests.conftest import Services
 from tests.helper import Rows
-from tests.support import readme
 from tests.support import tasks_worker as tasks
+from tests.support.forks import run_python
 
 HOUR = timedelta(hours=1)
 
@@ -253,9 +251,7 @@ class TestSettings:
 
     def test_importing_opens_nothing(self, services: Services) -> None:
         code = "import socket; socket.socket.connect = None; import src.app.core.worker.settings"
-        subprocess.run(
-            [sys.executable, "-c", code], check=True, cwd=readme.ROOT, env=services.environment(), timeout=30
-        )
+        assert run_python("-c", code, environment=services.environment()) == (0, "")
 
     def test_an_explicit_option_takes_precedence(self, quick: Settings) -> None:
         class Mine(ReliableWorker, settings=quick):

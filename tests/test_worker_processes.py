@@ -46,7 +46,9 @@ def start_worker(services: Services, log: Path) -> Iterator[StartWorker]:
     def start(worker_settings: str = WORKER, **environment: str) -> Worker:
         variables = {"TASK_TIMEOUT_SECONDS": str(TASK_TIMEOUT_SECONDS), "TASK_RETRY_DELAY_SECONDS": "0.05"}
         variables |= {"PYTHONPATH": str(ROOT / "src")}
-        workers.append(start_python(("arq", worker_settings), log, services.environment(**variables | environment)))
+        workers.append(
+            start_python(("-m", "arq", worker_settings), log, services.environment(**variables | environment))
+        )
         return workers[-1]
 
     yield start
@@ -210,7 +212,7 @@ async def test_the_readmes_worker_runs_and_can_be_checked(
     worker_settings = "src.app.core.worker.settings.WorkerSettings"
 
     def status() -> int:
-        return run_python("arq", "--check", worker_settings, environment=services.environment())[0]
+        return run_python("-m", "arq", "--check", worker_settings, environment=services.environment())[0]
 
     assert await asyncio.to_thread(status) == 1
     worker = start_worker(worker_settings)

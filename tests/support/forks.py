@@ -1,4 +1,4 @@
-"""`python -m MODULE` in a fraction of the time: forks of one process that has imported the packages.
+"""`python -m MODULE` and `python -c CODE` in a fraction of the time: forks of a process that has imported the packages.
 
 Only packages are imported there. What belongs to the project is imported by each fork, as it reads its settings then.
 Forks are for programs that a test uses; a test of the start itself starts a real process.
@@ -29,7 +29,7 @@ _CONTEXT.set_forkserver_preload(list(_PACKAGES))
 
 
 class Fork:
-    """A running `python -m …` with the methods of a `Popen`; it leads a process group of its own."""
+    """A running Python with the methods of a `Popen`; it leads a process group of its own."""
 
     def __init__(
         self, arguments: Sequence[str], log: Path, environment: Mapping[str, str], folder: Path = ROOT
@@ -76,19 +76,26 @@ def _run(arguments: Sequence[str], log: Path, environment: Mapping[str, str], fo
     added = [str(folder), *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
     packages = [entry for entry in sys.path if entry and Path(entry) not in {ROOT, ROOT / "src"}]
     sys.path[:] = [*(str(Path(entry).resolve()) for entry in added), *packages]
-    sys.argv[:] = arguments
-    runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
+    option, program, *rest = arguments
+    sys.argv[:] = [option, *rest]
+    if option == "-c":
+        exec(program, {"__name__": "__main__"})  # noqa: S102 - as the interpreter does
+    else:
+        runpy.run_module(program, run_name="__main__", alter_sys=True)
 
 
 def start_python(
     arguments: Sequence[str], log: Path, environment: Mapping[str, str], folder: Path = ROOT
 ) -> "Fork | subprocess.Popen[bytes]":
-    """`python -m …` with both outputs in the log; a new interpreter where coverage is measured, as a fork has none."""
+    """`python` with both outputs in the log; a new interpreter where coverage is measured, as a fork has none.
+
+    The first of the arguments is `-m` or `-c`.
+    """
     if "COVERAGE_PROCESS_START" not in environment and "COVERAGE_PROCESS_CONFIG" not in environment:
         return Fork(arguments, log, environment, folder)
     with log.open("ab") as output:
         return subprocess.Popen(
-            [sys.executable, "-m", *arguments],
+            [sys.executable, *arguments],
             cwd=folder,
             env=environment,
             stdout=output,
@@ -100,7 +107,7 @@ def start_python(
 def run_python(
     *arguments: str, environment: Mapping[str, str], folder: Path = ROOT, seconds: float = 60
 ) -> tuple[int, str]:
-    """The exit status of `python -m …` and everything printed."""
+    """The exit status of `python …` and everything printed."""
     with tempfile.NamedTemporaryFile() as log:
         status = start_python(arguments, Path(log.name), environment, folder).wait(seconds)
         return status, Path(log.name).read_text(encoding="utf-8", errors="replace")

@@ -82,7 +82,7 @@ def program(command: Sequence[str], log: Path, environment: Mapping[str, str]) -
 
 def python(*arguments: str, log: Path, environment: Mapping[str, str]) -> Program:
     """`python -m …` in the project's root, as a fork."""
-    return Program(start_python(arguments, log, environment), log)
+    return Program(start_python(("-m", *arguments), log, environment), log)
 
 
 def _status(url: str) -> int | None:
