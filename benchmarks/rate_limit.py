@@ -40,14 +40,14 @@ ROUTES = {
 }
 
 
-async def answer() -> Response:
+async def respond() -> Response:
     return Response(b"ok")
 
 
 def create_router() -> APIRouter:
     router = APIRouter()
     for number, dependencies in enumerate(ROUTES.values()):
-        router.add_api_route(f"/{number}", answer, dependencies=dependencies)
+        router.add_api_route(f"/{number}", respond, dependencies=dependencies)
     return router
 
 

@@ -79,8 +79,8 @@ def _output(descriptor: int) -> Iterator[str]:
 
 def _ask(recorder: Recorder, folder: Path, command: str) -> None:
     recorder.add(f"$ {command}", "command")
-    answer = subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True, check=True)  # noqa: S602 - fixed text
-    recorder.add(answer.stdout)
+    result = subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True, check=True)  # noqa: S602 - fixed text
+    recorder.add(result.stdout)
 
 
 def record(folder: Path) -> Recorder:

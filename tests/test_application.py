@@ -44,9 +44,9 @@ async def test_what_is_left_out_is_not_opened(settings: Settings, rows: Rows) ->
     async with running(app) as client:
         resources = app.state.resources
         assert (resources.cache, resources.queue, resources.rate_limiter) == (None, None, None)
-        answer = await client.get(f"{API}/user/userson")
-        assert answer.status_code == 200
-        assert "cache-control" not in answer.headers
+        response = await client.get(f"{API}/user/userson")
+        assert response.status_code == 200
+        assert "cache-control" not in response.headers
         assert (await client.get(f"{API}/ready")).json()["parts"] == {"database": "ok"}
 
 

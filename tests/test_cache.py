@@ -112,9 +112,9 @@ async def test_a_read_that_overlaps_a_write_stores_nothing(sample: httpx.AsyncCl
 
 
 async def test_simultaneous_misses_run_the_endpoint_once(sample: httpx.AsyncClient, calls: Calls) -> None:
-    answers = await asyncio.gather(*(sample.get("/sample/7") for _ in range(50)))
+    responses = await asyncio.gather(*(sample.get("/sample/7") for _ in range(50)))
     assert calls.count == 1
-    assert {answer.content for answer in answers} == {b'{"data":"first"}'}
+    assert {response.content for response in responses} == {b'{"data":"first"}'}
 
 
 async def test_a_crashed_filler_delays_others_for_a_bounded_time(
@@ -149,8 +149,8 @@ async def test_a_hit_needs_no_database(client: httpx.AsyncClient, rows: Rows) ->
     account = await rows.user()
     await client.get(f"{API}/user/{account.username}")
     with recorded_statements(rows.database) as statements:
-        answers = [await client.get(f"{API}/user/{account.username}") for _ in range(20)]
-    assert {answer.headers["X-Cache"] for answer in answers} == {"hit"}
+        responses = [await client.get(f"{API}/user/{account.username}") for _ in range(20)]
+    assert {response.headers["X-Cache"] for response in responses} == {"hit"}
     assert statements == []
 
 

@@ -103,8 +103,8 @@ async def test_no_read_after_a_write_is_stale(stage: Stage, http: httpx.AsyncCli
         try:
             for number in range(1, ROUNDS + 1):
                 url = f"{stage.addresses[number % 2]}/{path}/{created.json()['id']}"
-                answer = await http.patch(url, json={"title": f"{number:04}"}, headers=author.headers)
-                assert answer.status_code == 200
+                response = await http.patch(url, json={"title": f"{number:04}"}, headers=author.headers)
+                assert response.status_code == 200
                 written = number
                 await asyncio.sleep(0)
         finally:
@@ -145,8 +145,8 @@ async def test_a_rename_during_another_write_leaves_no_entry_of_another_user(
                 http.patch(f"{two}/user/{old}", json={"name": "Changed"}, headers=account.headers),
                 http.post(f"{one}/{old}/post", json={"title": "New", "text": "text"}, headers=account.headers),
             ]
-            answered = await asyncio.gather(*changes)
-            assert {response.status_code for response in answered} <= {200, 201, 403, 404, 503}
+            responses = await asyncio.gather(*changes)
+            assert {response.status_code for response in responses} <= {200, 201, 403, 404, 503}
             done.set()
             await asyncio.gather(*readers)
             for path in paths:
@@ -167,8 +167,8 @@ async def test_simultaneous_misses_on_two_processes_run_once(
 ) -> None:
     """Of 100 cold requests one or two are misses, and the others get what those stored."""
     urls = [f"{stage.addresses[number % 2]}/user/{author.username}" for number in range(100)]
-    answers = await asyncio.gather(*map(http.get, urls))
-    assert 1 <= [answer.headers["X-Cache"] for answer in answers].count("miss") <= 2
+    responses = await asyncio.gather(*map(http.get, urls))
+    assert 1 <= [response.headers["X-Cache"] for response in responses].count("miss") <= 2
 
 
 async def test_a_write_that_cannot_reach_redis_is_respected_by_all(
@@ -197,8 +197,8 @@ async def test_an_outage(stage: Stage, http: httpx.AsyncClient, author: Account,
     try:
         slowest = 0.0
         for _ in range(20):
-            seconds, answer = await timed(http, url)
-            assert answer.status_code == 200
+            seconds, response = await timed(http, url)
+            assert response.status_code == 200
             slowest = max(slowest, seconds)
         assert slowest <= usual + bound + SLACK_SECONDS
         await rename(http, one, author, f"During {outage}")

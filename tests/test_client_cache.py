@@ -58,9 +58,9 @@ async def test_errors_and_changes(client: httpx.AsyncClient, rows: Rows) -> None
     account = await rows.user()
     path = f"{API}/user/{account.username}"
     changed = await client.patch(path, json={"name": "Another"}, headers=account.headers)
-    answers = [await client.get(f"{API}/user/nobody"), changed, await client.get(f"{API}/user/me")]
-    assert [answer.status_code for answer in answers] == [404, 200, 401]
-    assert [answer.headers["Cache-Control"] for answer in answers] == ["no-store"] * 3
+    responses = [await client.get(f"{API}/user/nobody"), changed, await client.get(f"{API}/user/me")]
+    assert [response.status_code for response in responses] == [404, 200, 401]
+    assert [response.headers["Cache-Control"] for response in responses] == ["no-store"] * 3
 
 
 async def test_the_routes_own_header_wins(plain: httpx.AsyncClient) -> None:

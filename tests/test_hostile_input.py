@@ -65,11 +65,13 @@ async def root(rows: Rows) -> Account:
 async def test_every_body_gets_a_clear_response(client: httpx.AsyncClient, root: Account, body: bytes) -> None:
     headers = {**root.headers, "Content-Type": "application/json"}
     for method, path in WRITES:
-        answer = await client.request(method, API + path.format(username=root.username), headers=headers, content=body)
-        assert answer.status_code in {200, 201, 400, 422}, (path, answer.text)
-        if answer.status_code >= 400:
-            assert "detail" in answer.json()
-            assert len(answer.content) < 10_000
+        response = await client.request(
+            method, API + path.format(username=root.username), headers=headers, content=body
+        )
+        assert response.status_code in {200, 201, 400, 422}, (path, response.text)
+        if response.status_code >= 400:
+            assert "detail" in response.json()
+            assert len(response.content) < 10_000
 
 
 @pytest.mark.parametrize(
@@ -80,8 +82,8 @@ async def test_every_content_type_gets_a_clear_response(
 ) -> None:
     headers: dict[str, Any] = {**root.headers, "Content-Type": content_type.encode()}
     for path in ("/login", "/user", "/tier"):
-        answer = await client.post(API + path, headers=headers, content=b'{"name": "x"}')
-        assert answer.status_code in {201, 400, 422}, answer.text
+        response = await client.post(API + path, headers=headers, content=b'{"name": "x"}')
+        assert response.status_code in {201, 400, 422}, response.text
 
 
 @pytest.mark.parametrize(
@@ -101,19 +103,19 @@ async def test_every_content_type_gets_a_clear_response(
 )
 async def test_every_login_form_gets_a_clear_response(client: httpx.AsyncClient, rows: Rows, form: bytes) -> None:
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
-    answer = await client.post(f"{API}/login", headers=headers, content=form)
+    response = await client.post(f"{API}/login", headers=headers, content=form)
 
-    assert answer.status_code in {400, 401, 422}
-    assert "detail" in answer.json()
+    assert response.status_code in {400, 401, 422}
+    assert "detail" in response.json()
 
 
 @pytest.mark.parametrize("charset", ["utf-16", "idna", "undefined", "hex", "nonsense", "é"])
 async def test_every_multipart_charset_gets_a_clear_response(client: httpx.AsyncClient, charset: str) -> None:
     headers: dict[str, Any] = {"Content-Type": f"multipart/form-data; boundary=x; charset={charset}".encode()}
     body = b'--x\r\nContent-Disposition: form-data; name="username"\r\n\r\n\xff\xfe.\xe9\r\n--x--\r\n'
-    answer = await client.post(f"{API}/login", headers=headers, content=body)
+    response = await client.post(f"{API}/login", headers=headers, content=body)
 
-    assert answer.status_code in {400, 422}
+    assert response.status_code in {400, 422}
 
 
 @pytest.mark.parametrize("part", ["%00", "a%00b", "%ff", "%ed%a0%80", "%2e%2e", "%0a", "a" * 5000, "%25", "é", "'\"--"])
@@ -128,12 +130,12 @@ async def test_every_path_gets_a_clear_response(client: httpx.AsyncClient, root:
         "/user/{}/tier",
     ]
     for path in paths:
-        answer = await client.get(API + path.format(part), headers=root.headers)
-        assert answer.status_code in {404, 422}, (path, answer.text)
-        assert len(answer.content) < 1000
+        response = await client.get(API + path.format(part), headers=root.headers)
+        assert response.status_code in {404, 422}, (path, response.text)
+        assert len(response.content) < 1000
     for path in ("/db_user/{}", "/tier/{}", "/{}/db_post/1"):
-        answer = await client.delete(API + path.format(part), headers=root.headers)
-        assert answer.status_code in {404, 422}
+        response = await client.delete(API + path.format(part), headers=root.headers)
+        assert response.status_code in {404, 422}
 
 
 @pytest.mark.parametrize(
@@ -157,9 +159,9 @@ async def test_a_body_above_the_limit_is_refused(client: httpx.AsyncClient, rows
             yield body[start : start + 65536]
 
     for content in (body, chunks()):
-        answer = await client.post(f"{API}/user", content=content, headers={"Content-Type": "application/json"})
-        assert answer.status_code == 413
-        assert answer.json().keys() == {"detail"}
+        response = await client.post(f"{API}/user", content=content, headers={"Content-Type": "application/json"})
+        assert response.status_code == 413
+        assert response.json().keys() == {"detail"}
 
 
 @pytest.mark.parametrize(
@@ -169,11 +171,11 @@ async def test_a_body_above_the_limit_is_refused(client: httpx.AsyncClient, rows
 async def test_the_frameworks_own_errors_have_the_shape(
     client: httpx.AsyncClient, rows: Rows, method: str, path: str, status: int
 ) -> None:
-    answer = await client.request(method, API + path)
+    response = await client.request(method, API + path)
 
-    assert answer.status_code == status
+    assert response.status_code == status
     if status >= 400:
-        assert answer.json().keys() == {"detail"}
+        assert response.json().keys() == {"detail"}
 
 
 async def test_an_unexpected_error_has_the_shape_and_no_details(settings: Settings) -> None:
@@ -188,9 +190,9 @@ async def test_an_unexpected_error_has_the_shape_and_no_details(settings: Settin
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=transport, base_url="https://testserver") as client,
     ):
-        answer = await client.get("/broken")
+        response = await client.get("/broken")
 
-    assert (answer.status_code, answer.json()) == (500, {"detail": "Internal Server Error"})
+    assert (response.status_code, response.json()) == (500, {"detail": "Internal Server Error"})
 
 
 async def test_clients_that_leave_do_no_harm(client: httpx.AsyncClient, root: Account) -> None:
@@ -206,8 +208,8 @@ async def test_clients_that_leave_do_no_harm(client: httpx.AsyncClient, root: Ac
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
-    answers = await asyncio.gather(*(client.get(f"{API}/users") for _ in range(30)))
-    assert {answer.status_code for answer in answers} == {200}
+    responses = await asyncio.gather(*(client.get(f"{API}/users") for _ in range(30)))
+    assert {response.status_code for response in responses} == {200}
 
 
 async def test_sixty_thousand_unknown_fields_are_one_error(client: httpx.AsyncClient, rows: Rows) -> None:

@@ -134,16 +134,16 @@ async def test_rows_added_meanwhile_cause_no_gap_and_no_repetition(
     ],
 )
 async def test_bad_windows_are_refused(client: httpx.AsyncClient, listed: ListOfRows, query: str) -> None:
-    answer = await client.get(f"{listed.url}?{query}")
+    response = await client.get(f"{listed.url}?{query}")
 
-    assert answer.status_code == 422
-    assert len(answer.content) < 1000
+    assert response.status_code == 422
+    assert len(response.content) < 1000
 
 
 async def test_the_last_possible_page_is_empty(client: httpx.AsyncClient, listed: ListOfRows) -> None:
-    answer = await client.get(listed.url, params={"page": 2**31 - 1, "items_per_page": 100})
+    response = await client.get(listed.url, params={"page": 2**31 - 1, "items_per_page": 100})
 
-    assert (answer.status_code, answer.json()["data"], answer.json()["total_count"]) == (200, [], AMOUNT)
+    assert (response.status_code, response.json()["data"], response.json()["total_count"]) == (200, [], AMOUNT)
 
 
 async def test_a_cursor_is_good_for_its_own_list_only(client: httpx.AsyncClient, rows: Rows) -> None:

@@ -64,34 +64,34 @@ async def test_every_response_has_them(
     body: bytes,
     environment: EnvironmentOption,
 ) -> None:
-    answer = await visitor.request(method, path, content=body)
+    response = await visitor.request(method, path, content=body)
 
-    assert answer.status_code == status
-    assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    assert answer.headers["X-Frame-Options"] == "DENY"
-    assert answer.headers["Referrer-Policy"]
-    assert ("Strict-Transport-Security" in answer.headers) == (environment is EnvironmentOption.PRODUCTION)
-    assert answer.headers["X-Request-ID"]
-    assert answer.json().keys() >= ({"detail"} if status >= 400 else {"status"})
+    assert response.status_code == status
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert response.headers["X-Frame-Options"] == "DENY"
+    assert response.headers["Referrer-Policy"]
+    assert ("Strict-Transport-Security" in response.headers) == (environment is EnvironmentOption.PRODUCTION)
+    assert response.headers["X-Request-ID"]
+    assert response.json().keys() >= ({"detail"} if status >= 400 else {"status"})
 
 
 async def test_a_well_formed_request_id_is_kept(services: Services, rows: Rows) -> None:
     async with site(services) as client:
         for given, kept in (("abc-123", True), ("x" * 500, False), ("a b\tc", False), ("<script>", False)):
-            answer = await client.get(f"{API}/health", headers={"X-Request-ID": given})
-            assert (answer.headers["X-Request-ID"] == given) == kept
+            response = await client.get(f"{API}/health", headers={"X-Request-ID": given})
+            assert (response.headers["X-Request-ID"] == given) == kept
         one, two = await client.get(f"{API}/health"), await client.get(f"{API}/health")
         assert one.headers["X-Request-ID"] != two.headers["X-Request-ID"]
 
 
 async def test_no_origin_is_allowed_unless_it_is_named(services: Services, rows: Rows) -> None:
     async with site(services) as client:
-        answer = await client.get(f"{API}/health", headers={"Origin": "https://app.example.com"})
-        assert "access-control-allow-origin" not in answer.headers
+        response = await client.get(f"{API}/health", headers={"Origin": "https://app.example.com"})
+        assert "access-control-allow-origin" not in response.headers
     async with site(services, CORS_ORIGINS=("https://app.example.com",)) as client:
         for origin, allowed in (("https://app.example.com", True), ("https://evil.example.com", False)):
-            answer = await client.get(f"{API}/health", headers={"Origin": origin})
-            assert (answer.headers.get("Access-Control-Allow-Origin") == origin) == allowed
+            response = await client.get(f"{API}/health", headers={"Origin": origin})
+            assert (response.headers.get("Access-Control-Allow-Origin") == origin) == allowed
             preflight = await client.options(
                 f"{API}/users",
                 headers={"Origin": origin, "Access-Control-Request-Method": "GET"},
@@ -191,9 +191,9 @@ async def test_a_routes_headers_take_precedence(services: Services, rows: Rows) 
 async def test_other_hosts_are_refused_where_hosts_are_named(services: Services, rows: Rows) -> None:
     async with site(services, ALLOWED_HOSTS=("testserver", "*.example.com")) as client:
         for host, status in (("testserver", 200), ("api.example.com", 200), ("evil.org", 400)):
-            answer = await client.get(f"{API}/health", headers={"Host": host})
-            assert answer.status_code == status
-        assert "detail" in answer.json()
+            response = await client.get(f"{API}/health", headers={"Host": host})
+            assert response.status_code == status
+        assert "detail" in response.json()
 
 
 async def test_nothing_secret_is_logged(services: Services, rows: Rows, caplog: pytest.LogCaptureFixture) -> None:

@@ -73,10 +73,10 @@ def quick(services: Services) -> Settings:
 
 
 async def read(client: httpx.AsyncClient, task_id: str, **options: Any) -> Any:
-    answer = await client.get(f"{API}/tasks/task/{task_id}", **options)
-    assert answer.status_code == 200, answer.text
-    assert answer.json().keys() == KEYS
-    return answer.json()
+    response = await client.get(f"{API}/tasks/task/{task_id}", **options)
+    assert response.status_code == 200, response.text
+    assert response.json().keys() == KEYS
+    return response.json()
 
 
 async def submit(pool: JobQueue, name: str, *args: Any, **options: Any) -> str:
@@ -87,10 +87,10 @@ async def submit(pool: JobQueue, name: str, *args: Any, **options: Any) -> str:
 
 class TestCreateTask:
     async def test_anonymous(self, client: httpx.AsyncClient) -> None:
-        answer = await client.post(f"{API}/tasks/task", params={"message": "hello"})
-        assert answer.status_code == 201
-        assert answer.json().keys() == {"id"}
-        task = await read(client, answer.json()["id"])
+        response = await client.post(f"{API}/tasks/task", params={"message": "hello"})
+        assert response.status_code == 201
+        assert response.json().keys() == {"id"}
+        task = await read(client, response.json()["id"])
         assert task["function"] == "sample_background_task"
         assert (task["status"], task["args"], task["kwargs"]) == ("queued", ["hello"], {})
         assert task["success"] is task["result"] is task["finish_time"] is None
@@ -98,18 +98,18 @@ class TestCreateTask:
     async def test_idempotency_key_gives_the_same_id(self, client: httpx.AsyncClient, pool: JobQueue) -> None:
         """Also for simultaneous requests, and also when the first is over."""
         path, headers = f"{API}/tasks/task?message=a", {"Idempotency-Key": "k"}
-        answers = await asyncio.gather(*(client.post(path, headers=headers) for _ in range(10)))
-        assert {answer.status_code for answer in answers} == {201}
-        assert len({answer.json()["id"] for answer in answers}) == 1
+        responses = await asyncio.gather(*(client.post(path, headers=headers) for _ in range(10)))
+        assert {response.status_code for response in responses} == {201}
+        assert len({response.json()["id"] for response in responses}) == 1
         assert await pool.zcard("arq:queue") == 1
 
     async def test_idempotency_key_is_the_callers_own(self, client: httpx.AsyncClient, rows: Rows) -> None:
         ids = set()
         for headers in ({}, (await rows.user()).headers, (await rows.user()).headers):
-            answer = await client.post(
+            response = await client.post(
                 f"{API}/tasks/task", params={"message": "a"}, headers={**headers, "Idempotency-Key": "k"}
             )
-            ids.add(answer.json()["id"])
+            ids.add(response.json()["id"])
         assert len(ids) == 3
 
     async def test_idempotency_keys_of_ipv6_addresses_are_apart(self, application: FastAPI, rows: Rows) -> None:
@@ -118,8 +118,8 @@ class TestCreateTask:
         for address, key in (("2001:db8::1", "2:k"), ("2001:db8::1:2", "k")):
             transport = httpx.ASGITransport(application, client=(address, 4711))
             async with httpx.AsyncClient(transport=transport, base_url="https://testserver") as client:
-                answer = await client.post(f"{API}/tasks/task?message=a", headers={"Idempotency-Key": key})
-            ids.add(answer.json()["id"])
+                response = await client.post(f"{API}/tasks/task?message=a", headers={"Idempotency-Key": key})
+            ids.add(response.json()["id"])
         assert len(ids) == 2
 
     async def test_idempotency_key_after_the_task_has_ended(
@@ -137,10 +137,10 @@ class TestCreateTask:
 
     async def test_idempotency_key_for_something_else(self, client: httpx.AsyncClient) -> None:
         for message, status in (("a", 201), ("b", 422)):
-            answer = await client.post(
+            response = await client.post(
                 f"{API}/tasks/task", params={"message": message}, headers={"Idempotency-Key": "k"}
             )
-            assert answer.status_code == status
+            assert response.status_code == status
 
     async def test_503_while_redis_is_unavailable_and_recovery_afterwards(
         self, services: Services, tmp_path: Path
@@ -156,9 +156,9 @@ class TestCreateTask:
                 for fail, mend in ((valkey.pause, valkey.resume), (valkey.kill, valkey.start)):
                     await asyncio.to_thread(fail)
                     async with asyncio.timeout(5):
-                        answer = await client.post(f"{API}/tasks/task", params={"message": "a"})
-                    assert answer.status_code == 503
-                    assert answer.headers["Retry-After"] == "1"
+                        response = await client.post(f"{API}/tasks/task", params={"message": "a"})
+                    assert response.status_code == 503
+                    assert response.headers["Retry-After"] == "1"
                     assert (await client.get(f"{API}/tasks/task/{'0' * 32}")).status_code == 503
                     await asyncio.to_thread(mend)
                     assert (await client.post(f"{API}/tasks/task", params={"message": "a"})).status_code == 201
@@ -167,10 +167,10 @@ class TestCreateTask:
 class TestGetTask:
     @pytest.mark.parametrize("task_id", ["unknown", "0-" + "0" * 32, "cron:x", "%00", "a" * 101, "%F0%9F%98%80"])
     async def test_unknown(self, client: httpx.AsyncClient, task_id: str) -> None:
-        answer = await client.get(f"{API}/tasks/task/{task_id}")
-        assert answer.status_code in {404, 422}
-        if answer.status_code == 404:
-            assert answer.json() == {"detail": "Task not found"}
+        response = await client.get(f"{API}/tasks/task/{task_id}")
+        assert response.status_code in {404, 422}
+        if response.status_code == 404:
+            assert response.json() == {"detail": "Task not found"}
 
     async def test_an_explicit_job_id_follows_the_owner_rule(
         self, client: httpx.AsyncClient, rows: Rows, pool: JobQueue
@@ -200,8 +200,8 @@ class TestGetTask:
         assert (await client.get(path, headers=owner.headers)).status_code == 200
         assert (await client.get(path, headers=superuser.headers)).status_code == 200
         for headers in ({}, stranger.headers):
-            answer = await client.get(path, headers=headers)
-            assert (answer.status_code, answer.json()) == (404, {"detail": "Task not found"})
+            response = await client.get(path, headers=headers)
+            assert (response.status_code, response.json()) == (404, {"detail": "Task not found"})
 
     async def test_deferred_then_complete(self, client: httpx.AsyncClient, pool: JobQueue, quick: Settings) -> None:
         task_id = await submit(pool, "note", 7, _defer_by=0.3)
@@ -315,9 +315,9 @@ class TestGetTasks:
         seen: list[Any] = []
         for page in (1, 2, 3):
             params = {"page": page, "items_per_page": 2}
-            answer = await client.get(f"{API}/tasks", headers=superuser.headers, params=params)
-            assert answer.status_code == 200, answer.text
-            body = answer.json()
+            response = await client.get(f"{API}/tasks", headers=superuser.headers, params=params)
+            assert response.status_code == 200, response.text
+            body = response.json()
             assert (body["queue_length"], body["total_count"], body["has_more"]) == (2, 5, page < 3)
             assert [task["job_id"] for task in body["in_progress"]] == [running]
             seen += body["data"]
