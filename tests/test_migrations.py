@@ -1,6 +1,8 @@
 """The tables are made by the committed migrations, at once by many processes, and match the models."""
 
 import asyncio
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
