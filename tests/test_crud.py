@@ -92,5 +92,6 @@ async def test_unchanged_rows_keep_the_time_of_their_last_change(rows: Rows) -> 
 
 
 def test_an_entitys_name_comes_from_its_model() -> None:
-    assert [crud.entity for crud in (crud_posts, crud_rate_limits)] == ["Post", "Rate Limit"]
+    assert crud_posts.entity == "Post"
+    assert crud_rate_limits.entity == "Rate Limit"
     assert CRUDBase[Tier, TierCreateInternal, TierUpdate, TierRead](Tier).entity == "Tier"

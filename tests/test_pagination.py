@@ -26,19 +26,20 @@ class ListOfRows:
 async def listed(request: pytest.FixtureRequest, rows: Rows) -> ListOfRows:
     """Each of the lists with `AMOUNT` rows, and rows that belong to others."""
     kind: str = request.param
-    if kind == "users":
-        result = ListOfRows("/users", rows.user, False)
-    elif kind == "tiers":
-        result = ListOfRows("/tiers", rows.tier, False)
-    elif kind == "posts":
-        author, other = await rows.user("author"), await rows.user()
-        await rows.post(other)
-        result = ListOfRows("/author/posts", lambda: rows.post(author), True)
-    else:
-        tier, other_tier = await rows.tier("free"), await rows.tier()
-        await rows.rate_limit(other_tier)
-        numbers = iter(range(1000))
-        result = ListOfRows("/tier/free/rate_limits", lambda: rows.rate_limit(tier, f"path_{next(numbers)}"), False)
+    match kind:
+        case "users":
+            result = ListOfRows("/users", rows.user, False)
+        case "tiers":
+            result = ListOfRows("/tiers", rows.tier, False)
+        case "posts":
+            author, other = await rows.user("author"), await rows.user()
+            await rows.post(other)
+            result = ListOfRows("/author/posts", lambda: rows.post(author), True)
+        case "rate limits":
+            tier, other_tier = await rows.tier("free"), await rows.tier()
+            await rows.rate_limit(other_tier)
+            numbers = iter(range(1000))
+            result = ListOfRows("/tier/free/rate_limits", lambda: rows.rate_limit(tier, f"path_{next(numbers)}"), False)
     for _ in range(AMOUNT):
         await result.grow()
     return result

@@ -1,5 +1,6 @@
 """`make remove`: each part of the manifest can be removed from the project as it is, and nothing of it is left."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -103,6 +104,7 @@ class Rows:
 LIMIT = 1
 """A docstring."""
 PATHS = ["/users", ("GET", "/posts"), "/tiers"]
+TABLE = may.Table(may.anyone("GET", "/users"), may.anyone("GET", "/posts"), arrange=arrange)
 '''
 
 
@@ -117,10 +119,12 @@ def test_definitions_are_removed_by_name() -> None:
 
 
 def test_entries_are_removed_as_a_whole() -> None:
-    uses = read_parts()["posts"].uses
-    paths = next(each for each in definitions.definitions(SOURCE) if each.name == "PATHS")
-    assert uses is not None
-    assert 'PATHS = ["/users", "/tiers"]' in (without_entries(SOURCE, paths, uses) or "")
+    found = {each.name: each for each in definitions.definitions(SOURCE)}
+    paths, table = (without_entries(SOURCE, found[name], re.compile("/posts")) for name in ("PATHS", "TABLE"))
+    assert paths is not None
+    assert table is not None
+    assert 'PATHS = ["/users", "/tiers"]\n' in paths
+    assert 'may.Table(may.anyone("GET", "/users"), arrange=arrange)' in " ".join(table.split())
 
 
 def test_an_edit_that_finds_nothing_or_two_places_is_reported() -> None:

@@ -83,11 +83,12 @@ class Run:
         tier, name = f"tier of {creator.username}", creator.username
         rule = {"path": "api/v1/tasks/task", "limit": 1_000_000, "period": 1}
         post = {"title": "A title", "text": "A text"}
-        for template, values, body in (
+        requests: tuple[tuple[str, Place, Place], ...] = (
             ("/tier", {}, {"name": tier}),
             ("/tier/{tier_name}/rate_limit", {"tier_name": tier}, rule),
             ("/{username}/post", {"username": name}, post),
-        ):
+        )
+        for template, values, body in requests:
             url = API + template.format(**values)
             response = httpx.post(url, json=body, headers=creator.headers).raise_for_status()
             self.note(f"/api/v1{template}", values, response.json())

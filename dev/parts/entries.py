@@ -44,10 +44,15 @@ def _collections(node: ast.AST) -> Iterator[ast.AST]:
     if isinstance(node, ast.Assign) and any(isinstance(target, ast.Tuple) for target in node.targets):
         return
     for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.List | ast.Tuple | ast.Set | ast.Dict):
+        if isinstance(child, ast.List | ast.Tuple | ast.Set | ast.Dict) or _is_table(child):
             yield child
         else:
             yield from _collections(child)
+
+
+def _is_table(node: ast.AST) -> bool:
+    """The rows of `AUTHORIZATION = may.Table(...)` are entries too."""
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "Table"
 
 
 def _elements(collection: ast.AST) -> Sequence[tuple[ast.expr, ast.expr]]:
@@ -55,6 +60,8 @@ def _elements(collection: ast.AST) -> Sequence[tuple[ast.expr, ast.expr]]:
     match collection:
         case ast.Dict(keys=keys, values=values):
             return [(key or value, value) for key, value in zip(keys, values, strict=True)]
+        case ast.Call(args=rows):
+            return [(each, each) for each in rows]
         case ast.List(elts=elements) | ast.Tuple(elts=elements) | ast.Set(elts=elements):
             return [(each, each) for each in elements]
     return []

@@ -8,7 +8,7 @@ IGNORED = shutil.ignore_patterns(
     ".git", ".venv*", ".tools", ".local", ".*_cache", ".hypothesis", "__pycache__", "htmlcov", "logs", ".env",
     ".coverage*", "poetry.lock",
 )  # fmt: skip
-_TEXTS = frozenset({".py", ".md", ".toml", ".yml", ".yaml", ".json", ".conf", ".sh", ".example", ".txt", ""})
+_TEXTS = frozenset({".py", ".md", ".toml", ".yml", ".yaml", ".json", ".conf", ".sh", ".example", ".env", ".txt", ""})
 
 
 class Staging:

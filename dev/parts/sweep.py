@@ -77,13 +77,16 @@ def _doomed(source: str, uses: re.Pattern[str]) -> list[Definition]:
     lines, every = source.splitlines(), definitions(source)
     inner = [each for each in every if not (isinstance(each.node, ast.ClassDef) and _has_members(each, every))]
     doomed = [each for each in inner if uses.search(each.source(lines))]
-    while more := [
-        each
-        for each in inner
-        if each not in doomed and used_names(each.node) & {other.name for other in doomed if not other.parent}
-    ]:
+    while more := [each for each in every if each not in doomed and _is_broken_without(each, doomed)]:
         doomed += more
     return doomed
+
+
+def _is_broken_without(each: Definition, doomed: list[Definition]) -> bool:
+    """A definition that uses one of the others, or a class that is no group of tests and would lose a method."""
+    if isinstance(each.node, ast.ClassDef):
+        return not each.name.startswith("Test") and any(other.parent is each.node for other in doomed)
+    return bool(used_names(each.node) & {other.name for other in doomed if not other.parent})
 
 
 def _has_members(each: Definition, every: list[Definition]) -> bool:
