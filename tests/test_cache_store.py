@@ -15,7 +15,7 @@ from app.core.cache.entries import ALL, Entry, EntryKey, generation_key
 from app.core.cache.epoch import LEASE_SECONDS, EpochLease
 from app.core.cache.keys import KeyPattern, Template, scopes
 from app.core.cache.scripts import INVALIDATE
-from app.core.cache.store import Fill, ResponseCache, open_response_cache
+from app.core.cache.store import MAX_STORED_BYTES, Fill, ResponseCache, open_response_cache
 from app.core.cache.targets import Targets
 from app.core.cache.writes import RENEW_SECONDS, announcement_seconds
 from app.core.config import Settings
@@ -115,6 +115,11 @@ class TestEntries:
         stage.lease.fixed = None
         assert not await stage.has("data:1")
         assert await stage.cache.find(EntryKey("data:1")) is None
+
+    async def test_a_large_response_is_not_stored(self, stage: Stage) -> None:
+        for size, is_stored in ((MAX_STORED_BYTES, True), (MAX_STORED_BYTES + 1, False)):
+            await stage.fill(f"data:{size}", entry=Entry.of(b"x" * size, "text/plain"))
+            assert await stage.has(f"data:{size}") == is_stored
 
     @pytest.mark.parametrize("body", [b"", b"\n", b"a\nb \xff\x00"])
     async def test_bytes_are_kept(self, stage: Stage, body: bytes) -> None:

@@ -407,6 +407,16 @@ class TestSessions:
         assert await crud_token_blacklist.purge_expired(rows.database, 10) == 0
         assert await crud_users.read_by_session(rows.database, claims) is None
 
+    async def test_a_session_of_other_settings_stays_revoked(self, rows: Rows, services: Services) -> None:
+        """It was made when refresh tokens had a longer life."""
+        account = await Rows(rows.database, services.settings(REFRESH_TOKEN_EXPIRE_DAYS=90)).user()
+        claims = decode_token(account.refresh_token, TokenType.REFRESH, rows.settings)
+        assert claims is not None
+        await crud_token_blacklist.end_families(rows.database, {claims.family}, rows.settings, claims)
+        row = await rows.database.fetch_one(select(TokenBlacklist.expires_at))
+        assert row is not None
+        assert row.expires_at > claims.expires_at
+
 
 class TestOneAccountPerMailbox:
     SPELLINGS = (
