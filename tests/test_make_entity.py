@@ -14,6 +14,7 @@ from dev.entity import migration, readme
 from dev.entity.__main__ import main
 from dev.entity.commands import add, remove
 from dev.entity.errors import EntityError
+from dev.entity.git import changes
 from dev.entity.names import Names, with_article
 from dev.entity.project import ROUTERS
 from dev.entity.random_entities import random_entities
@@ -187,6 +188,14 @@ def test_uncommitted_changes_are_refused_unless_forced(project: Path) -> None:
         remove(project, "product")
     remove(project, "product", force=True)
     assert files(project) == before
+
+
+def test_an_entity_that_is_not_committed_is_removed_without_force(project: Path) -> None:
+    commit(project)
+    add(project, "product", PRODUCT)
+    remove(project, "product")
+
+    assert changes(project) == []
 
 
 @pytest.mark.parametrize("how", ["pushed", "released"])

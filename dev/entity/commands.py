@@ -1,5 +1,6 @@
 """Adding an entity and taking it back: what each command checks, writes and deletes, all of it or nothing."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from dev.entity import migration
@@ -78,16 +79,22 @@ def remove(root: Path, name: str, plural: str = "", *, force: bool = False) -> l
     routers = (root / ROUTERS).read_text(encoding="utf-8")
     wanted[ROUTERS] = unregistered(routers, names)
     path = migrated[0].path.relative_to(root)
-    stays = migration.head(root) != migrated[0].id or migration.is_released(root, migrated[0]) or is_pushed(root, path)
+    stays = _others_may_have_applied(root, migrated[0])
     if not stays:
         wanted[path] = None
-    _refuse_changes(root, force)
+    _refuse_changes(root, force, apart_from=[*wanted, path])
     write(root, wanted)
     told = [f"  {'deleted' if content is None else 'changed'}  {path}" for path, content in wanted.items()]
     if stays:
         after = f'`cd src && ../.venv/bin/alembic revision --autogenerate -m "remove {names.words}"` drops the table'
         return [*told, f"{path} stays, because others may have applied it: {after}."]
     return [*told, _after_removal(path, names.entity, "".join(migrated[0].follows))]
+
+
+def _others_may_have_applied(root: Path, revision: migration.Revision) -> bool:
+    is_last = migration.head(root) == revision.id
+    path = revision.path.relative_to(root)
+    return not is_last or migration.is_released(root, revision) or is_pushed(root, path)
 
 
 def _after_removal(path: Path, table: str, previous: str) -> str:
@@ -106,8 +113,11 @@ def _refuse_use(root: Path, names: Names, own: list[Path]) -> None:
             raise EntityError(f"{path.relative_to(root)} uses {used[0]}: change it first, or remove that entity first")
 
 
-def _refuse_changes(root: Path, force: bool) -> None:
-    if not force and (changed := changes(root)):
+def _refuse_changes(root: Path, force: bool, apart_from: Iterable[Path] = ()) -> None:
+    """Raises `EntityError` for changes that are not committed; those that a removal takes back do not count."""
+    own = tuple(map(str, apart_from))
+    changed = [path for path in changes(root) if not path.endswith(own)]
+    if changed and not force:
         more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
         raise EntityError(f"there are changes that are not committed ({changed[0]}{more}): commit them, or add FORCE=1")
 
