@@ -142,7 +142,9 @@ def test_an_entity_is_new_files_and_its_registration(project: Path, capsys: pyte
 def test_removal_takes_everything_back_once(project: Path) -> None:
     before = files(project)
     add(project, "person", "name:str", "people")
+    (project / "tests/test_other.py").write_text('CODE = """\nfrom app.models.person import Person\n"""\n')
     remove(project, "person", "people")
+    (project / "tests/test_other.py").unlink()
     again = remove(project, "person", "people")
 
     assert files(project) == before

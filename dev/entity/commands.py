@@ -17,6 +17,7 @@ from dev.entity.project import (
     check_free,
     existing_files,
     find_entity,
+    imported_modules,
     paths_of,
     registered,
     unregistered,
@@ -108,9 +109,10 @@ def _refuse_use(root: Path, names: Names, own: list[Path]) -> None:
     for path in sorted((*(root / "src/app").rglob("*.py"), *(root / "tests").rglob("*.py"))):
         if path.relative_to(root) in {*own, ROUTERS}:
             continue
-        code = path.read_text(encoding="utf-8")
-        if used := [module for module in modules if f"\nfrom {module} import" in code]:
-            raise EntityError(f"{path.relative_to(root)} uses {used[0]}: change it first, or remove that entity first")
+        if used := modules.intersection(imported_modules(path)):
+            raise EntityError(
+                f"{path.relative_to(root)} uses {min(used)}: change it first, or remove that entity first"
+            )
 
 
 def _refuse_changes(root: Path, force: bool, apart_from: Iterable[Path] = ()) -> None:

@@ -87,6 +87,12 @@ def check_bindings(path: Path, code: str) -> None:
         raise EntityError(f"{path} needs the name {taken[0]!r} for something else: choose another")
 
 
+def imported_modules(path: Path) -> set[str]:
+    """The modules from which a file imports something."""
+    nodes = ast.walk(ast.parse(path.read_bytes()))
+    return {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+
+
 def registered(code: str, names: Names) -> str:
     """The file of the routers with the entity's router: its import where it belongs, its inclusion at the end."""
     lines = code.splitlines()
