@@ -45,10 +45,10 @@ def known_targets() -> list[str]:
 
 def commands(names: list[str]) -> list[list[str]]:
     """What `make check` runs, apart from the lock file, and the tests that concern the entities."""
-    tests = [f"tests/test_{name}.py" for name in names]
+    tests = [f"tests/test_{name}.py" for name in names]  # `-k` matches the names of files too
     about = " or ".join([*names, *map(pluralize, names)])
-    general = [f"tests/test_{name}.py" for name in ("authorization", "openapi_texts", "openapi_examples")]
-    pytest = ["-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    general = ("authorization", "openapi_texts", "openapi_examples", "openapi_errors")
+    tests_of_all = [f"tests/test_{name}.py" for name in general]
     return [
         ["-m", "ruff", "format", "--check", "src", "tests"],
         ["-m", "ruff", "check", "src", "tests"],
@@ -56,8 +56,7 @@ def commands(names: list[str]) -> list[list[str]]:
         ["-c", LINT_IMPORTS, "--no-logo"],
         ["-m", "dev.check_migrations"],
         ["-m", "dev.lint_migrations"],
-        [*pytest, *tests],
-        [*pytest, *general, "tests/test_openapi_errors.py", "-k", about],
+        ["-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, *tests_of_all, "-k", about],
     ]
 
 
