@@ -27,6 +27,8 @@ from dev.services import POSTGRES_FAST, VALKEY_DURABLE, PostgresServer, ValkeySe
 TABLES = ("CREATE TABLE written (number int PRIMARY KEY)", "CREATE SEQUENCE numbers")
 TASK_SECONDS = 0.02
 WRITERS = 4
+PAUSE_SECONDS = 0.05
+"""Before each commit, so that the kills hit open transactions."""
 
 
 async def submit(tasks: int) -> None:
@@ -46,6 +48,7 @@ async def write(process: Resources, tasks: int) -> None:
                 return
             await db.execute(text("INSERT INTO written VALUES (:number)"), {"number": number})
             await enqueue(db, "work", number, TASK_SECONDS)
+            await asyncio.sleep(random.uniform(0, 2 * PAUSE_SECONDS))
             await (db.rollback() if number % 10 == 0 else db.commit())
 
 
@@ -73,7 +76,7 @@ async def run(options: argparse.Namespace, values: Settings, environment: dict[s
         programs += [start_worker(environment) for _ in range(options.workers)]
         try:
             for _ in range(options.kills):
-                await asyncio.sleep(random.uniform(0.2, 2))
+                await asyncio.sleep(random.uniform(1, 4))
                 victim = random.randrange(len(programs))
                 programs[victim].kill()
                 programs[victim].wait()

@@ -13,6 +13,7 @@ from app.core.setup import create_application
 from dev.services import POSTGRES_FAST, PostgresServer, ValkeyServer, temporary_folder
 from tests.conftest import Services
 from tests.helper import API, Account, Rows, unique
+from tests.support import outbox
 
 RECOVERY_SECONDS = 2
 
@@ -96,6 +97,26 @@ async def test_a_restart_between_two_requests_is_not_noticed(stage: Stage) -> No
 
     for responses in await asyncio.gather(*(ask_everything(stage) for _ in range(3))):
         assert statuses(responses) == WELL
+
+
+async def test_no_task_of_a_registration_is_lost_by_a_restart_of_the_database(stage: Stage) -> None:
+    """Every connection of the relay is stale then, and what it has not deleted is swept."""
+    registered = []
+    for violent in (True, False):
+        for _ in range(5):
+            name = unique("registered")
+            body = {"name": "Name", "username": name, "email": f"{name}@example.com", "password": "a password"}
+            response = await stage.client.post(f"{API}/user", json=body)
+            assert response.status_code == 201, response.text
+            registered.append(name)
+        await asyncio.to_thread(stage.services.postgres.kill if violent else stage.services.postgres.stop)
+        await asyncio.to_thread(stage.services.postgres.start)
+        await asyncio.sleep(0.2)
+    settings = stage.services.settings()
+    async with outbox.process(settings) as process:
+        await outbox.sweep_everything(process)
+        assert await outbox.is_empty(process)
+        assert await outbox.queue_of(process).zcard("arq:queue") == len(registered)
 
 
 async def test_redis_becomes_unavailable_and_returns(stage: Stage) -> None:

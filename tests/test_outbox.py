@@ -32,12 +32,14 @@ from app.core.utils.queue import enqueue
 from app.core.worker.functions import send_welcome
 from app.core.worker.runtime.context import TaskContext
 from app.crud.crud_tier import crud_tiers
+from app.models.user import User
 from app.schemas.tier import TierCreateInternal, TierRead
 from dev.services import ValkeyServer
 from tests.conftest import Services
 from tests.helper import API, PASSWORD, Rows, running, unique
 from tests.support import outbox
 from tests.support import tasks_worker as tasks
+from tests.support.readme import blocks
 from tests.support.statements import recorded_statements
 
 
@@ -108,6 +110,18 @@ class TestWithASession:
         assert tier.name == "new"
         await outbox.emptied(process)
         assert await outbox.queue_of(process).zcard("arq:queue") == 1
+
+    async def test_the_example_of_the_readme(self, process: Resources) -> None:
+        names: dict[str, Any] = {}
+        exec(blocks("5.10.3 Tasks and Transactions", "python")[0], names)  # noqa: S102 - the README's own code
+        users = [
+            User(name="Name", username=name, email=f"{name}@example.com", hashed_password="x")
+            for name in (unique("user"), unique("user"))
+        ]
+        async with outbox.database_of(process).sessions() as db:
+            ids = await names["register_two"](db, *users)
+        await outbox.emptied(process)
+        assert [(await state(process, job_id)).args for job_id in ids] == [[str(user.uuid)] for user in users]
 
 
 class TestWithTheDatabase:
