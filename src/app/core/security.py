@@ -4,9 +4,10 @@ import hashlib
 import hmac
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from uuid import UUID
 
 import bcrypt
@@ -38,10 +39,13 @@ class TokenClaims:
     subject: UUID
     jti: str
     expires_at: datetime
+    family: str = field(init=False, repr=False)
+    family_digest: str = field(init=False, repr=False)
+    """What the blacklist knows the family by; computed once, because a verified token is used many times."""
 
-    @property
-    def family(self) -> str:
-        return self.jti.partition(".")[0]
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "family", self.jti.partition(".")[0])
+        object.__setattr__(self, "family_digest", digest(self.family))
 
     def began_with(self, hashed_password: str) -> bool:
         """Whether this is still the user's password; a changed one ends every session that began before."""
@@ -53,6 +57,7 @@ def digest(value: str) -> str:
     return hashlib.sha256(value.encode()).hexdigest()
 
 
+@lru_cache(MAX_VERIFIED_TOKENS)
 def _password_stamp(hashed_password: str) -> str:
     # bcrypt's salt is random and secret, so the stamp cannot be used to test guessed passwords.
     return digest(hashed_password)[:STAMP_DIGITS]

@@ -9,7 +9,7 @@ from app.core.db.database import Database
 from app.core.db.statements import Row
 from app.core.db.token_blacklist import TokenBlacklist
 from app.core.exceptions.data_exceptions import RowNotFoundError
-from app.core.security import TokenClaims, digest
+from app.core.security import TokenClaims
 from app.crud.crud_base import CRUDBase
 from app.crud.crud_rate_limit import MATCHES_PATHS, RULE_COLUMNS, RulePaths, TierRule
 from app.crud.helper import Listed, Listing, Window, columns, visible
@@ -111,7 +111,7 @@ class CRUDUser(CRUDBase[User, UserCreateInternal, UserUpdate, UserRead]):
 
     async def read_by_session(self, database: Database, claims: TokenClaims) -> StoredUser | None:
         """The token's user; None if the session is revoked or the user deleted. One round trip."""
-        row = await database.fetch_one(_BY_SESSION, {"uuid": claims.subject, "family": digest(claims.family)})
+        row = await database.fetch_one(_BY_SESSION, {"uuid": claims.subject, "family": claims.family_digest})
         return _stored(row) if row and claims.began_with(row.hashed_password) else None
 
     async def read_password_hash(self, database: Database, user: StoredUser) -> str | None:
@@ -135,7 +135,7 @@ class CRUDUser(CRUDBase[User, UserCreateInternal, UserUpdate, UserRead]):
         """`read_by_session` and, in the same round trip, the rules of the user's tier for these paths."""
         parameters = {
             "uuid": claims.subject,
-            "family": digest(claims.family),
+            "family": claims.family_digest,
             "literal": paths.literal,
             "template": paths.template,
         }

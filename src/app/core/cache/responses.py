@@ -7,9 +7,22 @@ from fastapi import Request, Response
 from fastapi.datastructures import DefaultPlaceholder
 from fastapi.responses import JSONResponse
 from fastapi.routing import serialize_response
+from fastapi.utils import is_body_allowed_for_status_code
 from starlette.types import Send
 
 from app.core.cache.entries import Entry
+
+
+class JSONBytes(Response):
+    """JSON that is serialised already; it has the header fields that Starlette gives it, without looking for others."""
+
+    media_type = "application/json"
+
+    def __init__(self, content: bytes, status_code: int) -> None:
+        self.status_code = status_code
+        self.background = None
+        self.body = content
+        self.raw_headers = [(b"content-length", b"%d" % len(content)), (b"content-type", b"application/json")]
 
 
 async def to_response(result: object, request: Request, injected: Response) -> Response:
@@ -31,10 +44,12 @@ async def to_response(result: object, request: Request, injected: Response) -> R
         dump_json=as_json,
     )
     status = injected.status_code or route.status_code or 200
-    if as_json:
-        response = Response(content, status, media_type="application/json")
+    if not as_json:
+        response: Response = (JSONResponse if is_default else route.response_class)(content, status_code=status)
+    elif is_body_allowed_for_status_code(status):
+        response = JSONBytes(content, status)
     else:
-        response = (JSONResponse if is_default else route.response_class)(content, status_code=status)
+        response = Response(content, status, media_type="application/json")
     return response
 
 
