@@ -80,7 +80,8 @@ class Run:
         return account
 
     def _create_first_rows(self, creator: Account) -> None:
-        tier, name = f"tier of {creator.username}", creator.username
+        name = creator.username
+        tier = f"tier of {name}"
         rule = {"path": "api/v1/tasks/task", "limit": 1_000_000, "period": 1}
         post = {"title": "A title", "text": "A text"}
         requests: tuple[tuple[str, Place, Place], ...] = (

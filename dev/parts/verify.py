@@ -75,7 +75,9 @@ def broken_links(staging: Staging) -> Iterator[str]:
         for path, anchor in _LINK.findall(_FENCED.sub("", text)):
             target = (staging.root / name).parent / path if path else staging.root / name
             if not target.exists():
-                yield f"{name}: links to {path}, which is removed"
+                # A link that had no target before is not the removal's.
+                if ((staging.project / name).parent / path).exists():
+                    yield f"{name}: links to {path}, which is removed"
             elif anchor and target.suffix == ".md" and anchor not in _anchors(target.read_text(encoding="utf-8")):
                 yield f"{name}: links to {path}{anchor}, which is removed"
 
