@@ -17,7 +17,7 @@ from dev.entity.errors import EntityError
 from dev.entity.git import changes
 from dev.entity.names import Names, with_article
 from dev.entity.project import ROUTERS
-from dev.entity.random_entities import random_entities
+from dev.entity.random_entities import RandomEntity, random_entities
 from dev.entity.trial import MYPY_CACHE, copy_project, files, known_targets, try_entities
 from tests.conftest import Services
 from tests.support.readme import README, ROOT
@@ -293,8 +293,9 @@ def test_any_code_is_formatted_by_construction(project: Path) -> None:
 
 
 def test_random_entities_pass_the_checks_and_their_tests(tmp_path: Path) -> None:
-    """`python -m dev.entity.trial --count 20` tries more of them."""
-    try_entities(copy_project(tmp_path, MYPY_CACHE), random_entities(0, 2, known_targets()))
+    """And one with unique values of several types; `python -m dev.entity.trial --count 20` tries more of them."""
+    several = RandomEntity("event", "day:date! starts_at:datetime! code:str(..3)! rank:int! fee:decimal(0..)!")
+    try_entities(copy_project(tmp_path, MYPY_CACHE), [several, *random_entities(0, 2, known_targets())])
 
 
 def test_the_generator_is_used_by_nothing_else() -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 WORDS = """
 box city hour user_group order class_list leaf invoice unit address message column value status_report x9
-delivery_window
+delivery_window team book key shelf day_trip box_of_parts lesson visit
 """
 FIELD_WORDS = """
 name title code size note limit group order from_day a price_in_cents description_of_all_the_rest
