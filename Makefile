@@ -19,6 +19,7 @@ FORCE =
 HOLDER =
 PART =
 PARTS =
+VERSION =
 
 PY := $(VENV)/bin/python
 POETRY := .tools/poetry/bin/python -m poetry --no-interaction
@@ -27,7 +28,7 @@ ALONE := -m "alone and not compose"
 SOURCES := src dev deploy tests gunicorn.conf.py $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help run debug servers psql valkey-cli logs reset install test test-compose bench profile entity entity-remove check deploy-check chaos fuzz remove drill rename format clean python
+.PHONY: help run debug servers psql valkey-cli logs reset install test test-compose bench profile entity entity-remove check deploy-check chaos fuzz remove drill rename upgrade rehearsal format clean python
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -117,6 +118,12 @@ rename: python ## Give the project a name (NAME="My Product" HOLDER="My Company"
 
 drill: install ## Remove parts in copies of the project, and check what is left (PARTS=posts, or all)
 	@$(PY) -m dev.parts.drill $(PARTS) $(if $(LONG),--long)
+
+upgrade: install ## Merge another version of the template (VERSION=v0.2.0); docs/upgrading.md
+	@$(PY) -m dev.upgrade "$(VERSION)"
+
+rehearsal: install ## Merge the current commit into a product of the previous version (LONG=1: all tests)
+	@$(PY) -m dev.rehearsal $(if $(LONG),--long)
 
 format: install ## Format the code and fix what the linter can fix
 	$(PY) -m ruff check --fix $(SOURCES)

@@ -6,5 +6,7 @@
 - `entity` writes the code of a new entity, and takes it back (`make entity`, `make entity-remove`).
 - `chaos` and `fuzz.py` attack real processes with faults and generated requests (`make chaos`, `make fuzz`).
 - `parts` removes parts of the template from a copy of it (`make remove`, `make drill`).
+- `upgrade.py` merges another version of the template (`make upgrade`).
+- `rehearsal` tries that with a product of the previous version (`make rehearsal`).
 - `check_migrations.py` runs the migrations against an empty database (`make check`).
 """

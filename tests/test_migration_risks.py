@@ -94,6 +94,19 @@ async def test_a_migration_gives_up_when_a_table_is_in_use(services: Services, e
     await apply_migrations(settings)
     async with open_database(settings) as database, database.engine.begin() as reader:
         await reader.execute(text("SELECT * FROM row_count"))
-        status, output = run_alembic(services, empty_database, "downgrade", "-1", DATABASE_LOCK_TIMEOUT_SECONDS="1")
+        arguments = ("downgrade", "5c1e9d0a7b42")  # drops the table
+        status, output = run_alembic(services, empty_database, *arguments, DATABASE_LOCK_TIMEOUT_SECONDS="1")
     assert status
     assert "lock timeout" in output
+
+
+def test_a_migration_that_joins_two_lines_is_skipped(ini: Path) -> None:
+    """After a merge of the template there are two newest migrations, which `alembic merge` joins."""
+    write(ini, "pass")
+    write(ini, "pass", revision="bbbb")
+    joining = MIGRATION.replace('"{parent}"', '("aaaa", "bbbb")').format(
+        revision="cccc", parent="", operation="pass", more=""
+    )
+    (ini.parent / "migrations" / "versions" / "cccc_join.py").write_text(joining, encoding="utf-8")
+
+    assert lint(ini, newest_released()) == ""

@@ -194,3 +194,18 @@ async def test_constraints_hold_without_the_api(rows: Rows) -> None:
         async with rows.database.engine.connect() as connection:
             with pytest.raises(Exception, match=constraint):
                 await connection.execute(text(statement))
+
+
+async def test_a_start_on_the_schema_of_a_later_version_applies_nothing(
+    services: Services, empty_database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """During a deploy an old process may start again, after a new one has migrated the database."""
+    settings = services.settings(POSTGRES_DB=empty_database)
+    await apply_migrations(settings)
+    async with open_database(settings) as database:
+        await database.execute(text("UPDATE alembic_version SET version_num = 'later'"))
+        await apply_migrations(settings)
+        revision = await database.fetch_one(text("SELECT version_num FROM alembic_version"))
+
+    assert revision == ("later",)
+    assert "The database has the migration later of another version" in caplog.text

@@ -3,6 +3,7 @@
 Alembic is imported only where something is to be migrated: every other start saves its time and 10 MB per process.
 """
 
+import logging
 import re
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from app.core.db.engine import create_engine
 from app.core.db.errors import is_outage
 from app.core.waiting import wait_for
 
+logger = logging.getLogger(__name__)
 ALEMBIC_INI = Path(__file__).resolve().parents[3] / "alembic.ini"
 MIGRATION_LOCK = 0x6661737461706931
 """An arbitrary 64-bit key of PostgreSQL's advisory locks, the same in every process."""
@@ -25,22 +27,32 @@ _ID = re.compile(r"""["'](\w+)["']""")
 _OTHER_FOLDERS = re.compile(r"^version_locations", re.MULTILINE)
 
 
-def _newest_revisions() -> set[str]:
-    """The committed revisions that no other one follows; empty if only Alembic can determine them."""
+def _committed_revisions() -> dict[str, set[str]]:
+    """Each `revision` and `down_revision` of the files; none if only Alembic can determine them."""
     found: dict[str, set[str]] = {"revision": set(), "down_revision": set()}
     if _OTHER_FOLDERS.search(ALEMBIC_INI.read_text(encoding="utf-8")):
-        return set()
+        return found
     for file in (ALEMBIC_INI.parent / "migrations" / "versions").glob("*.py"):
         for name, value in _ASSIGNMENT.findall(file.read_text(encoding="utf-8")):
             found[name].update(_ID.findall(value))
-    return found["revision"] - found["down_revision"]
+    return found
 
 
 async def _is_current(connection: AsyncConnection) -> bool:
+    """Also if a later version of the code has migrated the database.
+
+    Old and new code run side by side during a deploy, and an old process may have to start again.
+    """
     if await connection.scalar(text("SELECT to_regclass('alembic_version')")) is None:
         return False
     applied = set(await connection.scalars(text("SELECT version_num FROM alembic_version")))
-    return bool(applied) and applied == _newest_revisions()
+    committed = _committed_revisions()
+    if committed["revision"] and (unknown := applied - committed["revision"]):
+        logger.warning(
+            "The database has the migration %s of another version of the code: none is applied.", ", ".join(unknown)
+        )
+        return True
+    return bool(applied) and applied == committed["revision"] - committed["down_revision"]
 
 
 def _upgrade(connection: Connection) -> None:
