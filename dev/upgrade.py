@@ -7,7 +7,7 @@ python -m dev.upgrade v0.2.0        (or the file alone, with the Python of .venv
 common version and the new one the project's name and license holder, and removes from both the parts that the project
 has no more. Then it merges as `git merge --no-commit` does: only changes that were made by hand can conflict.
 
-Both versions are prepared in temporary work trees, each with its own commands. Nothing is changed if that fails.
+Both versions are prepared in temporary work trees, each with its own commands.
 """
 
 import argparse
@@ -87,14 +87,22 @@ def lay_over(version: Path, tools: Path) -> list[Path]:
     return [version / name for name in missing]
 
 
+def _repeat(version: Path, module: str, *arguments: str) -> None:
+    """Runs a command, which changes everything or nothing; what was done by hand it may be unable to repeat."""
+    try:
+        run(version, sys.executable, "-m", module, *arguments, "--force")
+    except UpgradeError as error:
+        print(f"{error}\nThis is left out, so there may be more conflicts.", file=sys.stderr)
+
+
 def prepare(version: Path, changes: Changes, copied: Sequence[Path] = ()) -> str:
     """Makes the changes in a work tree of the version and deletes the copied commands; returns the commit."""
     before = set((version / VERSIONS).glob("*.py"))
     if changes.name:
         holder = ("--holder", changes.holder) if changes.holder else ()
-        run(version, sys.executable, "-m", "dev.rename", changes.name, *holder, "--force")
+        _repeat(version, "dev.rename", changes.name, *holder)
     if removed := [part for part in changes.removed if part in _parts(version)]:
-        run(version, sys.executable, "-m", "dev.parts", *removed, "--force")
+        _repeat(version, "dev.parts", *removed)
     # The project has its own migrations that drop the tables.
     for path in (*copied, *(set((version / VERSIONS).glob("*.py")) - before)):
         shutil.rmtree(path) if path.is_dir() else path.unlink()

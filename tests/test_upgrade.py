@@ -92,6 +92,16 @@ def test_an_edit_by_hand_conflicts(project: Path) -> None:
     assert git(project, "status", "--porcelain") == ""
 
 
+def test_a_title_that_was_set_by_hand_is_merged_as_it_is(project: Path) -> None:
+    """`make rename` would refuse it."""
+    change(project / "src/app/core/config.py", '"My Product"', '"Ours: <new>"')
+    commit(project, "edit")
+    result = run(project, "dev.upgrade", VERSION)
+
+    assert (result.returncode, "This is left out" in result.stderr) == (0, True)
+    assert '"Ours: <new>"' in (project / "src/app/core/config.py").read_text(encoding="utf-8")
+
+
 def test_what_cannot_be_merged_is_said_and_nothing_changes(project: Path) -> None:
     unknown = run(project, "dev.upgrade", "v9")
     change(project / "README.md", "** is an extendable", "** is our extendable")
