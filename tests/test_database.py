@@ -388,6 +388,17 @@ class TestConnections:
                     await session.execute(text("SELECT pg_sleep(3)"))
         assert (is_temporary(caught.value), is_outage(caught.value)) == (True, False)
 
+    async def test_an_idle_transaction_is_ended(self, services: Services, rows: Rows) -> None:
+        """So that a handler that hangs holds neither its connection nor its locks."""
+        async with small(services, DATABASE_IDLE_TRANSACTION_TIMEOUT_SECONDS=1) as database:
+            async with database.sessions() as session:
+                await session.execute(text("SELECT 1"))
+                await asyncio.sleep(1.5)
+                with pytest.raises(Exception, match=r"idle-in-transaction|connection is closed") as caught:
+                    await session.execute(text("SELECT 1"))
+            assert await database.fetch_one(text("SELECT 1")) == (1,)
+        assert is_temporary(caught.value)
+
     async def test_a_lock_is_not_waited_for_without_end(self, services: Services, rows: Rows) -> None:
         tier = await rows.tier()
         async with small(services, DATABASE_LOCK_TIMEOUT_SECONDS=1) as database, database.sessions() as session:

@@ -10,7 +10,8 @@ import pytest
 
 from app.api import router
 from app.core.limits.limiter import TIMEOUT_SECONDS
-from app.core.redis import PROBE_SECONDS
+from app.core.limits.lockout import LockoutBusyError, LoginLockout
+from app.core.redis import PROBE_SECONDS, open_connection, stream
 from app.core.setup import create_application
 from dev.services import ValkeyServer, temporary_folder
 from tests.conftest import Services
@@ -45,6 +46,20 @@ async def depending_on(services: Services, valkey: ValkeyServer) -> AsyncIterato
 
 async def login(client: httpx.AsyncClient, password: str = PASSWORD) -> httpx.Response:
     return await client.post(f"{API}/login", data={"username": "userson", "password": password})
+
+
+async def test_an_attempt_that_this_process_cannot_reserve_is_not_judged(
+    services: Services, own_valkey: ValkeyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unlike one during an outage: otherwise a burst would open the lock."""
+    url = f"redis://{own_valkey.host}:{own_valkey.port}"
+    async with open_connection(url, name="test", timeout_seconds=TIMEOUT_SECONDS) as connection:
+        lockout = LoginLockout(connection, services.settings(), "192.0.2.1")
+        await lockout.settle("account", await lockout.reserve("account"), True)
+        monkeypatch.setattr(stream, "MAX_PENDING", 0)
+        with pytest.raises(LockoutBusyError):
+            await lockout.reserve("account")
+        assert not connection.breaker.is_open
 
 
 async def test_without_redis_logins_work_and_afterwards_failures_count_again(

@@ -3,6 +3,8 @@
 import asyncio
 import random
 import runpy
+import threading
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 
 from app.core import cores
 from app.core.limits import lockout
-from app.core.passwords import ClientLeftError, FairQueue, QueueFullError, fair_queue, open_password_hasher
+from app.core.passwords import ClientLeftError, FairQueue, QueueFullError, fair_queue, hasher, open_password_hasher
 from tests.conftest import Services
 from tests.support.readme import ROOT
 
@@ -134,8 +136,8 @@ async def test_every_turn_is_given_back(seed: int) -> None:
 async def test_a_cancelled_caller_keeps_its_thread_until_the_hash_is_ready(services: Services) -> None:
     """So that no more threads hash than there are cores."""
     settings = services.settings(PASSWORD_HASH_ROUNDS=10)
-    async with open_password_hasher(settings) as hasher:
-        tasks = [asyncio.create_task(hasher.hash("a password")) for _ in range(12)]
+    async with open_password_hasher(settings) as passwords:
+        tasks = [asyncio.create_task(passwords.hash("a password")) for _ in range(12)]
         await asyncio.sleep(0.02)
         for task in tasks[:6]:
             task.cancel()
@@ -170,6 +172,30 @@ def test_threads_and_workers_count_the_cores_of_the_control_group(
     monkeypatch.setattr(cores, "_CGROUP", tmp_path)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(64)))
     assert cores.available_cores() == (share or 64)
+
+
+async def test_no_more_threads_hash_than_the_process_has_cores(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = most = 0
+    lock = threading.Lock()
+
+    def hash_slowly(*_: object) -> str:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.02)
+        with lock:
+            running -= 1
+        return "a hash"
+
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(cores, "_quota", lambda: None)
+    monkeypatch.setattr(hasher, "get_password_hash", hash_slowly)
+    async with open_password_hasher(services.settings()) as passwords:
+        await asyncio.gather(*(passwords.hash("a password") for _ in range(20)))
+    assert most == 2
 
 
 def test_gunicorn_starts_as_many_workers_as_the_process_has_cores(monkeypatch: pytest.MonkeyPatch) -> None:

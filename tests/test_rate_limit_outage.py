@@ -11,7 +11,7 @@ import pytest
 
 from app.api import router
 from app.core.limits.limiter import TIMEOUT_SECONDS, RateLimiter
-from app.core.redis import PROBE_SECONDS
+from app.core.redis import PROBE_SECONDS, stream
 from app.core.setup import create_application
 from dev.services import ValkeyServer, temporary_folder
 from tests.conftest import Services
@@ -72,6 +72,20 @@ async def test_without_redis_requests_are_admitted_uncounted_or_refused(
         assert len([line for line in caplog.messages if "requests cannot be counted" in line]) == 1
         await asyncio.sleep(2 * PROBE_SECONDS)
         assert (await post(client)).headers["RateLimit-Limit"] == "100"
+
+
+async def test_what_this_process_cannot_send_is_refused_and_no_outage(
+    services: Services, own_valkey: ValkeyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where requests are admitted while Redis is unavailable: it is this process that has too many under way."""
+    async with running(services, own_valkey, fail_open=True) as (client, limiter):
+        await post(client)
+        monkeypatch.setattr(stream, "MAX_PENDING", 3)
+        responses = await asyncio.gather(*(post(client) for _ in range(30)))
+        assert {response.status_code for response in responses} == {201, 503}
+        assert all("RateLimit-Limit" in response.headers for response in responses if response.status_code == 201)
+        assert all("Retry-After" in response.headers for response in responses if response.status_code == 503)
+        assert (limiter.failures, limiter.connection.breaker.is_open) == (0, False)
 
 
 @pytest.mark.alone

@@ -354,9 +354,6 @@ class TestReadOnly:
                 write = await client.patch(url, headers=account.headers, json=name)
                 read = await client.get(f"{API}/users")
                 ready = await client.get(f"{API}/ready")
-                async with app.state.resources.database.sessions() as session:
-                    with pytest.raises(Exception, match="read-only"):
-                        await crud_tiers.hard_delete(session, name="x")
             finally:
                 await rows.database.execute(text(f"ALTER DATABASE {database} RESET default_transaction_read_only"))
             assert (write.status_code, write.headers["Retry-After"]) == (503, "1")
@@ -365,6 +362,22 @@ class TestReadOnly:
             # The connections to the standby are not kept: the next write finds the primary again.
             again = [await client.patch(url, headers=account.headers, json=name) for _ in range(3)]
             assert again[-1].status_code == 200
+
+    async def test_a_session_keeps_no_connection_to_the_standby(self, services: Services, rows: Rows) -> None:
+        database = services.settings().POSTGRES_DB
+        async with application(services.settings()) as (app, _):
+            sessions = app.state.resources.database.sessions
+            await rows.database.execute(text(f"ALTER DATABASE {database} SET default_transaction_read_only = on"))
+            try:
+                await app.state.resources.database.engine.dispose()
+                async with sessions() as session:
+                    with pytest.raises(Exception, match="read-only"):
+                        await crud_tiers.hard_delete(session, name="x")
+            finally:
+                await rows.database.execute(text(f"ALTER DATABASE {database} RESET default_transaction_read_only"))
+            async with sessions() as session:
+                with pytest.raises(Exception, match="Tier not found"):
+                    await crud_tiers.hard_delete(session, name="x")
 
 
 class TestSessions:
