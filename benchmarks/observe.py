@@ -19,6 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 from benchmarks.compare.cores import split_cores
 from benchmarks.compare.stage import POSTS, ROOT, USERNAME, log_in, open_servers, run_ours
 from dev.local.ports import free_port
+from dev.local.processes import wait_until
 from tests.support.processes import python
 
 SECONDS, PAUSE_SECONDS = 60.0, 0.5
@@ -42,6 +43,13 @@ class Chart:
 def scrape(port: int) -> Samples:
     text = httpx.get(f"http://127.0.0.1:{port}/metrics").raise_for_status().text
     return [(name, labels, float(value)) for name, labels, value in _SAMPLE.findall(text)]
+
+
+def serves(port: int) -> bool:
+    try:
+        return bool(scrape(port))
+    except httpx.HTTPError:
+        return False
 
 
 def total(samples: Samples, name: str, label: str = "") -> float:
@@ -148,6 +156,7 @@ def main(seconds: float) -> None:
         worker = ("arq", "app.core.worker.settings.WorkerSettings")
         environment = {**servers.variables, **variables, "PYTHONPATH": "src"}
         stack.enter_context(python(*worker, log=Path(servers.log).with_name("worker.log"), environment=environment))
+        wait_until(lambda: serves(port), 20)
         headers = {"Authorization": f"Bearer {log_in(ours)}"}
         base, began = f"http://127.0.0.1:{ours.port}/api/v1", time.monotonic()
         deadlines = [seconds] * 4 + [seconds * 2 / 3] * 4
