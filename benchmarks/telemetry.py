@@ -1,4 +1,4 @@
-"""What telemetry costs a cached GET: `python -m benchmarks.telemetry [ROUNDS [SECONDS]]`.
+"""What telemetry costs a cached GET: `python -m benchmarks.telemetry [ROUNDS [SECONDS [VARIANTS]]]`.
 
 Applications with other settings take turns on one core, so that other work of the machine falls on all of them. The
 ratios are of the throughput and of the CPU time per request to those of the first, which has no telemetry.
@@ -19,9 +19,6 @@ from benchmarks.compare.stage import log_in, open_servers, run_ours
 from dev.local.ports import free_port
 from tests.support.collector import collecting
 
-ROUNDS = 7
-SECONDS = 2.0
-
 
 def variants(collector: str) -> dict[str, dict[str, str]]:
     """The settings by name; the first is what the others are compared with."""
@@ -38,7 +35,7 @@ def variants(collector: str) -> dict[str, dict[str, str]]:
     }
 
 
-def main(rounds: int, seconds: float) -> None:
+def main(rounds: int = 7, seconds: float = 2.0, number_of_variants: int = 5) -> None:
     scenario = next(each for each in SCENARIOS if each.is_cached)
     throughput: dict[str, list[float]] = defaultdict(list)
     cpu: dict[str, list[float]] = defaultdict(list)
@@ -46,7 +43,7 @@ def main(rounds: int, seconds: float) -> None:
         common = {"LOG_LEVEL": "INFO", "LOG_FORMAT": "json"}
         running = {
             name: stack.enter_context(run_ours(servers, REDIS_CACHE_DB=str(number), **common, **variables))
-            for number, (name, variables) in enumerate(variants(collector.endpoint).items())
+            for number, (name, variables) in enumerate([*variants(collector.endpoint).items()][:number_of_variants])
         }
         token = log_in(next(iter(running.values())))
         plans = {name: warmed_up(servers, application, scenario, token) for name, application in running.items()}
@@ -66,4 +63,5 @@ def main(rounds: int, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS, float(sys.argv[2]) if len(sys.argv) > 2 else SECONDS)
+    _, *given = sys.argv
+    main(*(convert(value) for convert, value in zip((int, float, int), given, strict=False)))

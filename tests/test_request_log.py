@@ -14,7 +14,7 @@ import pytest
 from fastapi import APIRouter, FastAPI
 
 from app.api import router
-from app.core.config import Settings
+from app.core.config import AppSettings, Settings
 from app.core.log_formats import JSONFormatter, text_formatter
 from app.core.log_text import TextFormatter
 from app.core.queue.jobs import JobQueue
@@ -200,6 +200,17 @@ async def test_without_the_setting_nothing_is_logged(services: Services, lines: 
     app = create_application(router=router, settings=services.settings(LOG_REQUESTS=False))
     async with running(app) as client:
         await client.get(f"{API}/users")
+    assert lines.entries == []
+
+
+class WithoutTelemetry(AppSettings):
+    """Settings without `TelemetrySettings` among their bases."""
+
+
+async def test_without_the_class_of_settings_there_is_no_telemetry(lines: Lines) -> None:
+    app = create_application(router=router, settings=WithoutTelemetry())
+    async with running(app) as client:
+        assert (await client.get(f"{API}/users")).status_code == 501
     assert lines.entries == []
 
 

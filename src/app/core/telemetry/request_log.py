@@ -13,8 +13,8 @@ from typing import Self
 
 from app.core.telemetry.request_lines import LOGGER, Entry, RequestLines, kind_of
 
-WRITE_SECONDS = 0.1
-MAX_ENTRIES = 500
+WRITE_SECONDS = 0.25
+MAX_ENTRIES = 1000
 
 
 def _no_trace() -> str | None:
