@@ -110,7 +110,7 @@ chaos: install ## Inject random faults into real processes (SECONDS=120 SEED=1)
 fuzz: install ## Send generated requests to the API, as three roles (CASES=10000 SEED=1)
 	$(PY) -m dev.fuzz --cases $(or $(CASES),10000) --seed $(or $(SEED),1)
 
-remove: install ## Remove parts of the template from the project (PART=posts, or PART=posts,tiers)
+remove: install ## Remove parts of the template from the project (PART=posts, or PART=chaos,benchmarks)
 	@$(PY) -m dev.parts $(PART) $(if $(FORCE),--force)
 
 rename: python ## Give the project a name (NAME="My Product" HOLDER="My Company"); asks for the holder

@@ -1,4 +1,4 @@
-"""Removes parts of the template: posts, tiers, tasks and others. The folder can be deleted as a whole.
+"""Removes parts of the template: posts, benchmarks, chaos runs. The folder can be deleted as a whole.
 
 `make remove PART=posts` runs `__main__`; `make drill` runs `drill`, which removes parts in copies and checks the rest.
 

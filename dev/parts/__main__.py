@@ -1,6 +1,6 @@
-"""`make remove PART=posts`, or several: `PART=posts,tiers`.
+"""`make remove PART=posts`, or several: `PART=chaos,benchmarks`.
 
-python -m dev.parts posts tiers [--force]
+python -m dev.parts chaos benchmarks [--force]
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Removes parts in copies of the project, and checks what is left.
 
     make drill                   every part, and some sets of parts
-    make drill PARTS=posts       one set; PARTS="posts,tiers tasks" are two
+    make drill PARTS=posts       one set; PARTS="chaos,benchmarks posts" are two
     make drill LONG=1            with every test that is left
 
 For each set: the removal, the linter, the type checker, the directions of imports, the migrations, the collection of
@@ -22,7 +22,7 @@ from dev.parts.manifest import read_parts
 from dev.parts.staging import IGNORED
 
 ROOT = Path(__file__).resolve().parents[2]
-SETS = ("posts,benchmarks",)
+SETS = ("chaos,benchmarks",)
 """Those that people remove together."""
 TESTS = (
     "tests/test_one_identity.py",
