@@ -38,7 +38,7 @@ async def sample_background_task(ctx: TaskContext, name: str) -> None:
         raise ValueError(SECRET)
     await ctx.database.fetch_one(text("SELECT name FROM tier WHERE name = :name"), {"name": name})
     async with ctx.session() as session:
-        await session.execute(text("SELECT id FROM post WHERE title = 'a literal value' LIMIT 7"))
+        await session.execute(text("SELECT id FROM token_blacklist WHERE token = 'a literal value' LIMIT 7"))
 
 
 async def use_everything(app: FastAPI, client: httpx.AsyncClient, account: Account) -> None:
@@ -101,8 +101,8 @@ class TestTraces:
         assert {span.parent_id for span in spans.values()} <= {*spans, PARENT}
 
     async def test_statements_of_sessions_are_in_it(self, received: Collector) -> None:
-        (_, *_), (post, *_) = in_trace(received, "process .*"), in_trace(received, "SELECT post")
-        assert post.attributes["db.query.text"] == "SELECT id FROM post WHERE title = ? LIMIT ?"
+        (_, *_), (read, *_) = in_trace(received, "process .*"), in_trace(received, "SELECT token_blacklist")
+        assert read.attributes["db.query.text"] == "SELECT id FROM token_blacklist WHERE token = ? LIMIT ?"
 
     async def test_no_values_and_no_messages_leave_the_process(self, received: Collector) -> None:
         everything = received.everything
@@ -189,7 +189,7 @@ async def test_a_collector_that_does_not_respond_delays_nothing(services: Servic
             "SELECT user",
             'SELECT "user".id FROM "user" WHERE id = $1 LIMIT ?',
         ),
-        ("INSERT INTO post (a) VALUES ('it''s', 1.5)", "INSERT post", "INSERT INTO post (a) VALUES (?, ?)"),
+        ("INSERT INTO tier (a) VALUES ('it''s', 1.5)", "INSERT tier", "INSERT INTO tier (a) VALUES (?, ?)"),
         (
             "WITH e AS (DELETE FROM x RETURNING id) SELECT 1",
             "DELETE x",

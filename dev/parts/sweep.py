@@ -9,6 +9,8 @@ from dev.parts.definitions import Definition, Function, definitions, used_names,
 from dev.parts.entries import without_entries
 from dev.parts.staging import Staging
 
+_OWN_TESTS = "tests/test_parts.py"
+"""They name parts, and skip what is about a removed one."""
 _WORD = re.compile(r"\w+")
 _IS_NEEDED = re.compile(r"__\w+__|test_\w+|pytest_\w+|Test\w+|AUTHORIZATION|arrange")
 
@@ -17,6 +19,8 @@ def remove_tests(staging: Staging, uses: re.Pattern[str]) -> list[str]:
     """Removes every test that uses the part, with what only such tests use; returns their names."""
     removed: list[str] = []
     for name in staging.files("tests/test_*.py", "tests/compose/test_*.py"):
+        if name == _OWN_TESTS:
+            continue
         source = _without_entries(staging.read(name), uses)
         staging.write(name, source)
         doomed = _doomed(source, uses)
