@@ -42,6 +42,7 @@ class LocalRun:
         self._record = record
         self._signals = signals
         self._stack = stack
+        self._changes = self._watch()
         self._supervisor = Supervisor(say, self._note)
         stack.callback(self._supervisor.stop)
 
@@ -56,7 +57,7 @@ class LocalRun:
         data = servers.postgres.data if servers.postgres else None
         migrations = Migrations(self._source / "migrations" / "versions", data, getattr(settings, "POSTGRES_DB", ""))
         worker = self._start_programs(children, settings, migrations)
-        for changes in self._watch():
+        for changes in self._changes:
             if changes.settings and self._read_env_file() != env_text:
                 self._restart_with_new_settings()
             if changes.migrations and (waiting := migrations.find_waiting()):
@@ -104,6 +105,8 @@ class LocalRun:
             self._supervisor.start(children.api())
         self._await_api()
         login = self._login_lines(settings, password_is_right) if has_database else []
+        if self._options.reload:
+            next(self._changes)  # watches from now on, so that no change after the worker's start is missed
         # Last, as importing the application keeps a core busy for a second.
         worker = children.worker() if hasattr(settings, "REDIS_QUEUE_HOST") else None
         if worker:
