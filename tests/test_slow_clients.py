@@ -97,11 +97,11 @@ def _receive(connection: socket.socket) -> int:
 
 
 async def test_clients_that_do_not_read_are_disconnected(server: Server, page: httpx.Response) -> None:
-    """Others are served meanwhile, and a second attack finds the memory of the first one free again."""
+    """Others are served meanwhile, and later attacks find the memory of the first one free again."""
     memory: list[float] = []
     async with httpx.AsyncClient(base_url=server.url) as client:
         with ExitStack() as stack:
-            for attack in (1, 2):
+            for attack in (1, 2, 3):
                 connections = [stack.enter_context(server.ask()) for _ in range(CLIENTS)]
                 end = time.monotonic() + 30
                 while server.output.count(WARNING) < attack * CLIENTS:
@@ -111,7 +111,8 @@ async def test_clients_that_do_not_read_are_disconnected(server: Server, page: h
                 memory.append(server.megabytes)
             received = [_receive(connection) for connection in connections]
     assert max(received) < len(page.content) / 4
-    assert memory[1] - memory[0] < CLIENTS * len(page.content) / 1e6 / 4
+    # If the responses stayed in memory, it would be twice as much.
+    assert memory[2] - memory[0] < CLIENTS * len(page.content) / 1e6
     assert "ASGI" not in server.output, "uvicorn has logged an error"
 
 
