@@ -44,7 +44,7 @@ class Rehearsal:
         table.run("the product is used", self._use_product)
         table.run(f"{git(ROOT, 'describe', '--always', 'HEAD')} is merged", self._merge)
         table.run("the data is migrated", self._migrate)
-        table.run("checks of the merged product", lambda: suites.check(self._product, self._long))
+        table.run("checks of the merged product", lambda: suites.check(self._product))
         table.run("its tests on the migrated data", self._test_product)
         table.run(f"tests of {NAME} on the new schema", self._test_old_code)
 
@@ -97,7 +97,7 @@ class Rehearsal:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status."""
     parser = argparse.ArgumentParser(prog="make rehearsal", description="Merges the template into a product of it.")
-    parser.add_argument("--long", action="store_true", help="all tests, the types, and the previous version's packages")
+    parser.add_argument("--long", action="store_true", help="all tests, and the previous version's packages")
     options = parser.parse_args(arguments)
     table = Table()
     try:
