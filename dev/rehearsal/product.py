@@ -12,7 +12,7 @@ from dev.rehearsal.edits import EDITS, LOCK, changed_lock
 from dev.rehearsal.versions import TOOL_EDITS, TOOLS
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ("dev/rename.py", "dev/parts", "dev/entity")
+COMMANDS = RENAME, PARTS, ENTITY = "dev/rename.py", "dev/parts", "dev/entity"
 FIELDS = "title:str(2..80) price:decimal released:date owner:user"
 """Of types for which the first version has all that the generated code imports."""
 
@@ -87,12 +87,12 @@ def develop(project: Path, tools: Path | None) -> None:
     if tools:
         _lay_over(project, tools)
     steps = {
-        "Name the product": ("dev.rename", "My Shop", "--holder", "The Shop Company", "--force"),
-        "Remove the posts": ("dev.parts", "posts", "--force"),
-        "Add products": ("dev.entity", "add", "product", FIELDS),
+        "Name the product": (RENAME, "My Shop", "--holder", "The Shop Company", "--force"),
+        "Remove the posts": (PARTS, "posts", "--force"),
+        "Add products": (ENTITY, "add", "product", FIELDS),
     }
-    for message, arguments in steps.items():
-        run(project, sys.executable, "-m", *arguments)
+    for message, (command, *arguments) in steps.items():
+        run(project, sys.executable, "-m", command.removesuffix(".py").replace("/", "."), *arguments)
         commit_all(project, message)
     if tools:
         _take_away(project)
