@@ -65,7 +65,7 @@ async def test_a_rolling_replacement_of_both_servers_loses_no_request(topology: 
     ):
         statuses = [await replace(topology, old) for old in topology.addresses]
     print("\nrolling replacement: GET", reads.line(), "| POST", writes.line())
-    assert reads.failed == {}
+    assert reads.failed == {}, topology.nginx_errors()
     # A POST that a stopping server had taken but not begun is not sent again: the caller must know.
     assert set(writes.failed) <= {"503"}
     assert statuses == [0, 0]
@@ -74,6 +74,8 @@ async def test_a_rolling_replacement_of_both_servers_loses_no_request(topology: 
 
 async def test_a_killed_server_loses_no_read(topology: Topology, rows: Rows) -> None:
     """SIGKILL for master and workers of one of two; its address stays announced for a while, as it would in reality."""
+    # NGINX ends a request whose server fails at the moment when it takes over other addresses (docs/production.md).
+    await asyncio.to_thread(topology.wait_until_announced)
     victim = topology.addresses[0]
     async with (
         load(f"{topology.url}{READ}") as reads,
@@ -86,7 +88,7 @@ async def test_a_killed_server_loses_no_read(topology: Topology, rows: Rows) -> 
     await asyncio.to_thread(topology.start_server)
     await asyncio.to_thread(topology.wait_until_announced)
     print("\ndeath of a server: GET", reads.line(), "| POST", writes.line())
-    assert reads.failed == {}
+    assert reads.failed == {}, topology.nginx_errors()
     assert set(writes.failed) <= {"503"}
 
 
@@ -100,7 +102,7 @@ async def test_a_reload_of_the_workers_loses_no_read(topology: Topology, rows: R
             topology.server(address).reload()
             await asyncio.sleep(2)
     print("\nreload: GET", reads.line(), "| POST", writes.line())
-    assert reads.failed == {}
+    assert reads.failed == {}, topology.nginx_errors()
     assert set(writes.failed) <= {"503"}
 
 

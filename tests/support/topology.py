@@ -114,6 +114,11 @@ class Topology:
         assert wait_until(lambda: self._dns.last_response == self._dns.addresses, START_SECONDS)
         time.sleep(0.2)  # for NGINX to use the response
 
+    def nginx_errors(self, lines: int = 20) -> str:
+        """The last errors that NGINX logged, for the message of a failed test."""
+        log = self._log("nginx").read_text(encoding="utf-8", errors="replace").splitlines()
+        return "\n".join([line for line in log if "[error]" in line or "[warn]" in line][-lines:])
+
     def _log(self, name: str) -> Path:
         return self._folder / f"{name}.log"
 
