@@ -17,6 +17,7 @@ from app.core.queue.jobs import JobQueue
 from app.core.setup import create_application
 from app.core.telemetry.sql import shown
 from app.core.trace_context import carried
+from app.core.worker.functions import send_welcome
 from app.core.worker.runtime.context import TaskContext
 from tests.conftest import Services
 from tests.helper import API, PASSWORD, Account, Rows, running
@@ -29,6 +30,7 @@ TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TRACEPARENT = {"traceparent": f"00-{TRACE}-{PARENT}-01"}
 DOCS = (ROOT / "docs/observability.md").read_text(encoding="utf-8")
 SECRET = "a secret value"
+HIDDEN = "HIDDEN"
 USERNAME = "quetzalcoatl"
 
 
@@ -38,7 +40,7 @@ async def sample_background_task(ctx: TaskContext, name: str) -> None:
         raise ValueError(SECRET)
     await ctx.database.fetch_one(text("SELECT name FROM tier WHERE name = :name"), {"name": name})
     async with ctx.session() as session:
-        await session.execute(text("SELECT id FROM token_blacklist WHERE token = 'a literal value' LIMIT 7"))
+        await session.execute(text("SELECT id FROM token_blacklist WHERE token = 'from a literal value' LIMIT 7"))
 
 
 async def use_everything(app: FastAPI, client: httpx.AsyncClient, account: Account) -> None:
@@ -48,7 +50,7 @@ async def use_everything(app: FastAPI, client: httpx.AsyncClient, account: Accou
     await client.get(f"{API}/users?page=1&secret={SECRET}")
     for message in ("hello", SECRET, "refused"):
         await client.post(f"{API}/tasks/task", params={"message": message}, headers={**TRACEPARENT, **me})
-    await client.get(f"{API}/no-such-path")
+    await client.request(HIDDEN, f"{API}/no-such-path/{HIDDEN}", headers={"Host": HIDDEN, "User-Agent": HIDDEN})
     form = {"username": account.username, "password": PASSWORD}
     await client.post(f"{API}/login", data=form)
     for _ in range(2):
@@ -109,6 +111,8 @@ class TestTraces:
         assert received.spans
         for secret in (
             SECRET,
+            HIDDEN,
+            HIDDEN.lower(),
             USERNAME,
             "a literal value",
             PASSWORD,
@@ -129,6 +133,24 @@ class TestTraces:
         assert len(requests) == 3
         assert {span.attributes["url.path"] for span in requests} == {f"{API}/user/{{username}}"}
         assert all("url.query" not in span.attributes for span in received.spans)
+
+    async def test_a_task_of_the_outbox_is_in_the_trace_of_its_request(self, services: Services, rows: Rows) -> None:
+        """The relay sends it outside of the request, and the worker continues the trace."""
+        with collecting() as collector:
+            settings = observed(services, collector)
+            async with running(create_application(router=router, settings=settings)) as client:
+                body = {"name": "Name", "username": "new", "email": "new@example.com", "password": PASSWORD}
+                response = await client.post(f"{API}/user", json=body, headers=TRACEPARENT)
+                assert response.status_code == 201
+            await run_tasks(settings, send_welcome)
+        spans = {span.span_id: span for span in collector.spans if span.trace_id == TRACE}
+        (read,) = (span for span in spans.values() if span.name == "SELECT user" and span.service.endswith("-worker"))
+        process = spans[read.parent_id]
+        send = spans[process.parent_id]
+        (insert,) = in_trace(collector, "INSERT user")
+        assert (process.name, send.name) == ("process send_welcome", "send send_welcome")
+        assert insert.parent_id == send.span_id
+        assert spans[send.parent_id].name == f"POST {API}/user"
 
     async def test_the_request_log_names_the_trace(self, services: Services, rows: Rows) -> None:
         with collecting() as collector, captured() as lines:
@@ -195,6 +217,11 @@ async def test_a_collector_that_does_not_respond_delays_nothing(services: Servic
             "DELETE x",
             "WITH e AS (DELETE FROM x RETURNING id) SELECT ?",
         ),
+        ("SELECT 'from secret' AS a", "SELECT", "SELECT ? AS a"),
+        ("SELECT E'it\\'s secret', a FROM b", "SELECT b", "SELECT ?, a FROM b"),
+        ("/* secret /* nested */ */SELECT c1 -- secret\n", "SELECT", " SELECT c1  \n"),
+        ("SELECT 1e10, .5, 1_000, a$1$b, $12, 'secret", "SELECT", "SELECT ?, ?, ?, a$1$b, $12, ?"),
+        ('SELECT "it\'s".x FROM y', "SELECT y", 'SELECT "it\'s".x FROM y'),
         ("SELECT $tag$ secret $tag$", "SELECT", "SELECT ?"),
         ("COMMIT", "COMMIT", "COMMIT"),
     ],

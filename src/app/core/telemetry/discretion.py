@@ -5,11 +5,13 @@ from opentelemetry.trace import Status
 from opentelemetry.util.types import Attributes
 
 _MESSAGES = {"exception.message", "exception.stacktrace"}
+_FROM_CLIENTS = {"url.path", "url.query", "server.address", "server.port", "http.request.method_original"}
+"""The address is that of the `Host` header, the method one that HTTP does not define."""
 
 
 def _discreet_attributes(attributes: Attributes) -> Attributes:
-    """Without the query string, and with the route's template in place of the path."""
-    kept = {name: value for name, value in (attributes or {}).items() if name not in ("url.query", "url.path")}
+    """Without what a client may choose freely, and with the route's template in place of the path."""
+    kept = {name: value for name, value in (attributes or {}).items() if name not in _FROM_CLIENTS}
     if attributes and "url.path" in attributes and "http.route" in kept:
         kept["url.path"] = kept["http.route"]
     return kept
