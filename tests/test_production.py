@@ -74,8 +74,6 @@ async def test_a_rolling_replacement_of_both_servers_loses_no_request(topology: 
 
 async def test_a_killed_server_loses_no_read(topology: Topology, rows: Rows) -> None:
     """SIGKILL for master and workers of one of two; its address stays announced for a while, as it would in reality."""
-    # NGINX ends a request whose server fails at the moment when it takes over other addresses (docs/production.md).
-    await asyncio.to_thread(topology.wait_until_announced)
     victim = topology.addresses[0]
     async with (
         load(f"{topology.url}{READ}") as reads,
@@ -90,6 +88,21 @@ async def test_a_killed_server_loses_no_read(topology: Topology, rows: Rows) -> 
     print("\ndeath of a server: GET", reads.line(), "| POST", writes.line())
     assert reads.failed == {}, topology.nginx_errors()
     assert set(writes.failed) <= {"503"}
+
+
+async def test_a_read_gets_a_second_attempt_and_a_write_does_not(topology: Topology, web: httpx.AsyncClient) -> None:
+    """Four of six addresses are dead, so that the four tries of one attempt often find none of the two others."""
+    await asyncio.to_thread(topology.wait_until_announced, *(f"127.0.2.{number}" for number in range(1, 5)))
+
+    reads = [await web.get(READ) for _ in range(20)]
+    writes = [await web.post(WRITE) for _ in range(20)]
+    await asyncio.to_thread(topology.wait_until_announced)
+
+    assert {response.status_code for response in reads} == {200}
+    assert {response.headers["Content-Type"] for response in reads} == {"application/json"}
+    failed = [response for response in writes if response.status_code != 201]
+    assert failed
+    assert {(response.status_code, response.headers["Retry-After"]) for response in failed} == {(503, "1")}
 
 
 async def test_a_reload_of_the_workers_loses_no_read(topology: Topology, rows: Rows) -> None:

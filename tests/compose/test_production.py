@@ -100,7 +100,6 @@ async def test_a_deploy_under_load_loses_no_request(project: Project) -> None:
 
 
 async def test_a_killed_container_loses_no_read(project: Project) -> None:
-    await asyncio.sleep(4)  # until NGINX, which asks every two seconds, has the addresses that the last test left
     victim = project.containers("web")[0]
     async with load(f"{url(project)}{API}/users", callers=3) as reads:
         await asyncio.to_thread(project.run, "docker", "kill", victim)

@@ -104,13 +104,13 @@ class Topology:
         self.announce()
         return server
 
-    def announce(self) -> None:
-        """Makes the name `web` resolve to the servers that run."""
-        self._dns.addresses = tuple(self._servers)
+    def announce(self, *others: str) -> None:
+        """Makes the name `web` resolve to the servers that run, and to other addresses."""
+        self._dns.addresses = (*self._servers, *others)
 
-    def wait_until_announced(self) -> None:
-        """Returns when NGINX, which resolves the name every two seconds, has the addresses of the servers that run."""
-        self.announce()
+    def wait_until_announced(self, *others: str) -> None:
+        """Returns when NGINX, which resolves the name every two seconds, has these addresses."""
+        self.announce(*others)
         assert wait_until(lambda: self._dns.last_response == self._dns.addresses, START_SECONDS)
         time.sleep(0.2)  # for NGINX to use the response
 
