@@ -1,6 +1,5 @@
 """Whether telemetry is on, and the way to it that imports nothing of the SDK where it is off."""
 
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import import_module
@@ -11,6 +10,7 @@ from fastapi.telemetry import TelemetryConfig
 from app.core.config import TelemetrySettings
 from app.core.resources import Resources
 from app.core.settings.base import SettingsBase
+from app.core.settings.sources import ENV_FILE, read_given
 from app.core.telemetry.late import LateMeterProvider, LateTracerProvider
 from app.core.telemetry.request_log import RequestLog
 from app.core.trace_context import trace_id
@@ -20,9 +20,10 @@ _OBSERVE = "app.core.telemetry.observe"
 
 def is_observed(settings: SettingsBase) -> TypeGuard[TelemetrySettings]:
     """Whether spans and figures are to be exported."""
-    if not isinstance(settings, TelemetrySettings) or os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
+    if not isinstance(settings, TelemetrySettings):
         return False
-    return bool(settings.OTEL_EXPORTER_OTLP_ENDPOINT or settings.PROMETHEUS_PORT)
+    is_disabled = read_given(ENV_FILE).get("OTEL_SDK_DISABLED", "").lower() == "true"
+    return not is_disabled and bool(settings.OTEL_EXPORTER_OTLP_ENDPOINT or settings.PROMETHEUS_PORT)
 
 
 class WebTelemetry:
