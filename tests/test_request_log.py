@@ -63,11 +63,14 @@ class Lines(logging.Handler):
 @contextmanager
 def captured() -> Iterator[Lines]:
     lines = Lines()
+    level = lines.shared.level
+    lines.shared.setLevel(logging.INFO)
     lines.shared.addHandler(lines)
     try:
         yield lines
     finally:
         lines.shared.removeHandler(lines)
+        lines.shared.setLevel(level)
 
 
 own = APIRouter()
