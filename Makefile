@@ -101,7 +101,7 @@ check: install ## Check format, lint, types, import directions, lock file, migra
 
 deploy-check: python ## Build the Kubernetes overlays, and check them against the schemas and our rules
 	@"$(PYTHON)" dev/install.py .tools/deploy --only deploy
-	.tools/deploy/bin/python -m dev.kubernetes
+	PYTHONPATH=src .tools/deploy/bin/python -m dev.kubernetes
 
 chaos: SECONDS = 120
 chaos: install ## Inject random faults into real processes (SECONDS=120 SEED=1)

@@ -3,10 +3,13 @@
 import json
 import re
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 import yaml
 
+from app.core.config import Settings
+from app.core.db.demand import connections_per_process
 from tests.support.readme import ROOT
 
 SHIPPED = {"gunicorn.conf.py", "deploy", "src"}
@@ -57,6 +60,21 @@ def test_the_servers_get_only_their_own_variables() -> None:
         assert "env_file" not in read(name), name
 
 
+def compose(name: str) -> Any:
+    """A compose file, without the words that only Compose understands."""
+    return yaml.safe_load(re.sub(r"!(?:reset|override)\b", "", read(name)))
+
+
+def test_the_database_allows_the_connections_of_a_rolling_deploy() -> None:
+    """Twice as many `web` containers, each with a process per core; and three connections that are reserved."""
+    services = compose("docker-compose.production.yml")["services"]
+    web = services["web"]["deploy"]
+    processes = 2 * web["replicas"] * int(web["resources"]["limits"]["cpus"]) + 1
+    pool = (Settings.model_fields[name].default for name in ("DATABASE_POOL_SIZE", "DATABASE_MAX_OVERFLOW"))
+    allowed = int(services["db"]["command"][-1].removeprefix("max_connections="))
+    assert processes * connections_per_process(*pool) <= allowed - 3
+
+
 DASHBOARD = json.loads(read("dev/telemetry/dashboard.json"))
 ALERTS = yaml.safe_load(read("dev/telemetry/alerts.yaml"))["groups"][0]["rules"]
 METRIC = re.compile(r"\b((?:app|db|http)_[a-z_]+?)(?:_bucket|_count|_sum)?(?=[{\[) ]|$)")
@@ -105,7 +123,7 @@ def test_the_alerts_are_those_of_the_docs() -> None:
 
 
 def test_the_files_for_grafana_are_where_the_compose_file_mounts_them() -> None:
-    service = yaml.safe_load(re.sub(r"!(?:reset|override)\b", "", read("docker-compose.yml")))["services"]["telemetry"]
+    service = compose("docker-compose.yml")["services"]["telemetry"]
     sources = [volume.partition(":")[0] for volume in service["volumes"]]
     targets = [volume.split(":")[1] for volume in service["volumes"]]
     assert all((ROOT / source).is_file() for source in sources)

@@ -57,8 +57,10 @@ async def use_everything(app: FastAPI, client: httpx.AsyncClient, account: Accou
         await client.post(f"{API}/login", data=form | {"password": SECRET})
     await client.post(f"{API}/login", data=form)
     await client.post(f"{API}/logout", headers={**me, "Cookie": f"refresh_token={account.refresh_token}"})
-    async with app.state.resources.database.sessions() as session:
-        await session.execute(text("SELECT 1"))
+    sessions = app.state.resources.database.sessions
+    async with sessions() as session, sessions() as at_the_same_time:
+        for each in (session, at_the_same_time):
+            await each.execute(text("SELECT 1"))
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
+from app.core.db.demand import connections_per_process
+
 Object: TypeAlias = dict[str, Any]
 Objects: TypeAlias = list[Object]
 
@@ -127,20 +129,30 @@ def hosts(objects: Objects) -> Iterator[str]:
         yield from (f"ALLOWED_HOSTS lacks {host}" for host in sorted(used - set(accepted)))
 
 
+def _processes(workload: Object, settings: dict[str, str]) -> int:
+    """Of one pod: only a server has several."""
+    is_server = any(container.get("ports") for container in _pod(workload)["containers"])
+    return int(settings.get("WEB_CONCURRENCY", "1")) if is_server else 1
+
+
 def connections(objects: Objects) -> Iterator[str]:
     """During a rollout of everything, PostgreSQL accepts the connections of all processes."""
     settings = _settings(objects)
-    pool = int(settings.get("DATABASE_POOL_SIZE", "10")) + int(settings.get("DATABASE_MAX_OVERFLOW", "10")) + 1
+    if settings.get("DATABASE_PGBOUNCER", "false") != "false":
+        return
+    each_opens = connections_per_process(
+        int(settings.get("DATABASE_POOL_SIZE", "10")), int(settings.get("DATABASE_MAX_OVERFLOW", "10"))
+    )
     most = {
         each["spec"]["scaleTargetRef"]["name"]: each["spec"]["maxReplicas"]
         for each in _of_kind(objects, "HorizontalPodAutoscaler")
     }
-    pods = sum(
-        most.get(each["metadata"]["name"], each["spec"].get("replicas", 1)) + 1
+    processes = sum(
+        (most.get(each["metadata"]["name"], each["spec"].get("replicas", 1)) + 1) * _processes(each, settings)
         for each in _of_kind(objects, "Deployment")
     )
-    if pods * pool > _CONNECTIONS_OF_POSTGRESQL:
-        yield f"{pods} pods with {pool} connections each are more than {_CONNECTIONS_OF_POSTGRESQL}"
+    if processes * each_opens > _CONNECTIONS_OF_POSTGRESQL:
+        yield f"{processes} processes with {each_opens} connections each are more than {_CONNECTIONS_OF_POSTGRESQL}"
 
 
 RULES: tuple[Callable[[Objects], Iterator[str]], ...] = (

@@ -19,6 +19,7 @@ from app.core.config import (
     RedisQueueSettings,
     RedisRateLimiterSettings,
 )
+from app.core.db.budget import check_connections, process_name
 from app.core.db.database import Database, open_database
 from app.core.events import SecurityEvents
 from app.core.features import FeatureDisabledError, read_resources
@@ -61,6 +62,14 @@ def resources_of(app: Starlette) -> Resources:
     return resources
 
 
+async def _open_database(stack: AsyncExitStack, settings: SettingsBase) -> Database | None:
+    if not isinstance(settings, PostgresSettings):
+        return None
+    database = await stack.enter_async_context(open_database(settings, process_name(settings)))
+    await check_connections(database, settings)
+    return database
+
+
 async def _open_responses(stack: AsyncExitStack, settings: SettingsBase) -> ResponseCache | None:
     if not isinstance(settings, RedisCacheSettings):
         return None
@@ -78,7 +87,7 @@ async def open_resources(settings: SettingsBase, tasks: Collection[str] = ()) ->
     """
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
-        database = await enter(open_database(settings)) if isinstance(settings, PostgresSettings) else None
+        database = await _open_database(stack, settings)
         cache = await enter(open_cache(settings)) if isinstance(settings, RedisCacheSettings) else None
         queue = await enter(open_queue(settings)) if isinstance(settings, RedisQueueSettings) else None
         outbox = None

@@ -33,6 +33,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.core.config import PostgresSettings
 from app.core.db.database import Database, open_database
+from app.core.db.demand import LEASE_MAX_OVERFLOW, LEASE_POOL_SIZE
 from app.core.db.errors import OUTAGES, PoolTimeoutError
 from app.core.settings.base import SettingsBase
 
@@ -121,7 +122,8 @@ async def open_lease(settings: SettingsBase) -> AsyncIterator[EpochLease]:
     if not isinstance(settings, PostgresSettings):
         yield EpochLease(None)
         return
-    async with open_database(settings.model_copy(update={"DATABASE_POOL_SIZE": 1, "DATABASE_MAX_OVERFLOW": 1})) as own:
+    sizes = {"DATABASE_POOL_SIZE": LEASE_POOL_SIZE, "DATABASE_MAX_OVERFLOW": LEASE_MAX_OVERFLOW}
+    async with open_database(settings.model_copy(update=sizes)) as own:
         lease = EpochLease(own)
         try:
             yield lease

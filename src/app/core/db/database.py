@@ -125,13 +125,13 @@ class Database:
 
 
 @asynccontextmanager
-async def open_database(settings: PostgresSettings) -> AsyncIterator[Database]:
-    """A database whose connections are closed at the end."""
+async def open_database(settings: PostgresSettings, name: str | None = None) -> AsyncIterator[Database]:
+    """A database whose connections are closed at the end; `name` is their `application_name`."""
     begin = None
     if settings.DATABASE_PGBOUNCER:
         timeouts = (f"SET LOCAL {name} = {value}" for name, value in server_timeouts(settings).items())
         begin = "; ".join(("BEGIN", *timeouts))
-    database = Database(create_pooled_engine(settings), begin)
+    database = Database(create_pooled_engine(settings, name), begin)
     try:
         yield database
     finally:

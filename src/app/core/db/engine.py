@@ -104,16 +104,17 @@ def server_timeouts(settings: PostgresSettings) -> dict[str, str]:
     return {name: str(round(value * 1000)) for name, value in seconds.items()}
 
 
-def create_pooled_engine(settings: PostgresSettings) -> AsyncEngine:
+def create_pooled_engine(settings: PostgresSettings, name: str | None = None) -> AsyncEngine:
     """The engine of a process that serves requests: its connections are shared and its statements bounded in time.
 
-    PgBouncer refuses settings at the connection's start: there each transaction begins with them.
+    `name` is their `application_name`, by which PostgreSQL shows whose they are. PgBouncer refuses settings at the
+    connection's start: there each transaction begins with them.
     """
     timeouts = server_timeouts(settings)
     limit = settings.DATABASE_STATEMENT_TIMEOUT_SECONDS
     connect_args: dict[str, Any] = {"command_timeout": limit + RESPONSE_GRACE_SECONDS if limit else None}
     if not settings.DATABASE_PGBOUNCER:
-        connect_args["server_settings"] = timeouts
+        connect_args["server_settings"] = timeouts | ({"application_name": name} if name else {})
     engine = create_engine(
         settings,
         poolclass=SharedPool,
