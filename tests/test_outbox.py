@@ -60,6 +60,12 @@ async def state(process: Resources, job_id: str) -> TaskState:
     return found
 
 
+async def released(process: Resources) -> bool:
+    """Whether the relay has settled the only row, so that a sweep may claim it."""
+    [row] = await outbox.database_of(process).fetch_all(text("SELECT claimed_until <= now() AS is_free FROM outbox"))
+    return bool(row.is_free)
+
+
 class TestWithASession:
     async def test_the_commit_submits(self, process: Resources) -> None:
         async with outbox.database_of(process).sessions() as db:
@@ -173,9 +179,11 @@ class TestRefusedBeforeTheCommit:
             (outbox.sweep_everything, {}, "no worker has the function 'sweep_everything'"),
             (7, {}, "is not a function"),
             (tasks.note, {"number": "x" * 70_000}, "OUTBOX_MAX_TASK_BYTES"),
-            (tasks.note, {"_job_id": "x" * 101}, "_job_id has 1 to 100 characters"),
-            (tasks.note, {"_job_id": "\0"}, "_job_id has"),
-            (tasks.note, {"_after": ""}, "_after has 1 to 200 characters"),
+            (tasks.note, {"_job_id": "x" * 101}, "_job_id is a text of 1 to 100 printable characters"),
+            (tasks.note, {"_job_id": "\0"}, "_job_id is"),
+            (tasks.note, {"_job_id": "\ud800"}, "_job_id is"),
+            (tasks.note, {"_job_id": 7}, "_job_id is"),
+            (tasks.note, {"_after": ""}, "_after is a text of 1 to 200 printable characters"),
         ],
     )
     async def test_a_task_that_cannot_run(
@@ -307,6 +315,25 @@ class TestSweep:
         assert [(task["job_id"], task["status"]) for task in tasks["refused"]] == [(large, "queued")]
         assert "invalid bulk length" in tasks["refused"][0]["result"]
         assert sum("Redis refuses the task" in message for message in caplog.messages) == 1
+
+    @pytest.mark.usefixtures("rows")
+    async def test_a_redis_that_stores_nothing_is_an_outage(self, services: Services, tmp_path: Path) -> None:
+        """Its error replies are not about the tasks: they are sent as soon as it stores them, not a minute later."""
+        with ValkeyServer(tmp_path / "valkey") as valkey:
+            settings = services.settings(REDIS_QUEUE_PORT=valkey.port, REDIS_QUEUE_PASSWORD="")
+            async with outbox.process(settings) as process:
+                queue = outbox.queue_of(process)
+                for option, broken, working in (("min-replicas-to-write", 1, 0), ("maxmemory", 1, 0)):
+                    await queue.config_set(option, broken)
+                    job_id = await enqueue(outbox.database_of(process), "note", 1)
+                    await tasks.eventually(lambda: released(process))
+                    [row] = await outbox.stored(process)
+                    assert row.error is None
+                    await outbox.sweep_of(process).sweep()
+                    await queue.config_set(option, working)
+                    await outbox.sweep_of(process).sweep()
+                    assert (await state(process, job_id)).status is TaskStatus.QUEUED
+                    assert await waiting(process) == []
 
 
 class TestOrder:

@@ -22,7 +22,7 @@ RETRY_SECONDS = 60
 """After which a task that Redis has refused is sent again."""
 MAX_REASON = 500
 _TEMPORARY = (OutOfMemoryError, ReadOnlyError)
-"""Error replies that say nothing about the task."""
+"""Error replies that say nothing about the task, also where Redis still stores a smaller value."""
 
 
 class Entry(NamedTuple):
@@ -52,7 +52,7 @@ class Delivery:
         """Sends and settles them; False if Redis is unavailable: the rows that it does not have are released then."""
         errors = await asyncio.gather(*map(self._send, entries))
         outcomes = dict(zip(entries, errors, strict=True))
-        outcomes |= await self._send_apart([entry for entry, error in outcomes.items() if _is_outage(error)])
+        outcomes |= await self._send_apart([entry for entry, error in outcomes.items() if error is not None])
         await self._settle([entry for entry, error in outcomes.items() if error is None])
         lost = [entry.id for entry, error in outcomes.items() if _is_outage(error)]
         for entry, error in outcomes.items():
@@ -80,7 +80,11 @@ class Delivery:
         return None
 
     async def _send_apart(self, entries: Sequence[Entry]) -> dict[Entry, RedisError | None]:
-        """One after another: Redis closes the connection on some tasks, and each time the rest of their batch fails."""
+        """Those that failed, one after another, while Redis stores anything at all.
+
+        Redis closes the connection on some tasks, and each time the rest of their batch fails. And an error reply is
+        about the task only if Redis stores others: it may be full, read-only, or without enough replicas.
+        """
         outcomes: dict[Entry, RedisError | None] = {}
         responds = True
         for entry in entries:

@@ -50,8 +50,13 @@ class NewTask:
     def check(self) -> None:
         """Raises `TaskRefusedError` for an id or a key that does not fit its column."""
         for what, value, limit in (("_job_id", self.job_id, MAX_JOB_ID), ("_after", self.after, MAX_KEY)):
-            if value is not None and (not value or len(value) > limit or "\0" in value):
-                raise TaskRefusedError(f"{what} has 1 to {limit} characters, none of them NUL: {value!r:.120}")
+            if value is not None and not _is_name(value, limit):
+                raise TaskRefusedError(f"{what} is a text of 1 to {limit} printable characters: {value!r:.120}")
+
+
+def _is_name(value: object, limit: int) -> bool:
+    """Other characters cannot be stored (NUL, a lone surrogate), or not be read in a log line."""
+    return isinstance(value, str) and 0 < len(value) <= limit and value.isprintable()
 
 
 def row_values(task: NewTask, packed: PackedTask) -> dict[str, Any]:
