@@ -34,7 +34,8 @@ from starlette.types import Message
 
 from app.api import router as api_router
 from app.api.plan import NoPlanError, Plan
-from app.api.routes import flatten, install_index
+from app.api.route_index import install_index
+from app.api.routes import flatten
 from app.api.short_ways import ShortWaysMiddleware, short_ways_of
 
 SIGNATURES = 120

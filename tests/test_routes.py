@@ -15,7 +15,8 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Scope
 
 from app.api import router as api_router
-from app.api.routes import flatten, install_index
+from app.api.route_index import install_index
+from app.api.routes import flatten
 from app.api.v1 import router as v1_router
 from app.core.config import Settings
 from app.core.setup import create_application

@@ -32,7 +32,7 @@ from fastapi.utils import is_body_allowed_for_status_code
 from starlette.types import Receive, Scope, Send
 
 from app.api.received import Received
-from app.api.routes import FAILURE
+from app.api.route_index import FAILURE
 from app.core.cache.responses import to_response
 
 _SCALARS = (str, int, float, Decimal, UUID, date, time, timedelta, Enum, NoneType)

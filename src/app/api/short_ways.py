@@ -14,7 +14,8 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.plan import NoPlanError, Plan
-from app.api.routes import RouteIndex, once_per_route
+from app.api.route_index import RouteIndex
+from app.api.routes import once_per_route
 from app.core.cache.lane import create_lane
 
 ShortWay = Callable[[Scope, Receive, Send], Awaitable[Receive | None]]

@@ -13,7 +13,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.docs import Application, install_docs
 from app.api.errors import install_error_handlers
-from app.api.routes import RouteIndex, flatten, install_index, reserved_names
+from app.api.route_index import RouteIndex, install_index
+from app.api.routes import flatten, reserved_names
 from app.api.short_ways import ShortWaysMiddleware, prepare_short_ways
 from app.core.cache.checks import check_cached_routes
 from app.core.config import (
