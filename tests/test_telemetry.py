@@ -21,6 +21,7 @@ from app.core.worker.functions import send_welcome
 from app.core.worker.runtime.context import TaskContext
 from tests.conftest import Services
 from tests.helper import API, PASSWORD, Account, Rows, running
+from tests.support import outbox
 from tests.support.collector import Collector, ReceivedSpan, collecting
 from tests.support.readme import ROOT
 from tests.support.tasks_worker import run_tasks
@@ -167,6 +168,16 @@ class TestFigures:
         documented = dict(re.findall(r"^\| `([a-z_.]+)` \| `([^`]+)` \|", DOCS, re.MULTILINE))
         assert {each.name: each.unit for each in received.figures} == documented
 
+    async def test_figures_have_the_attributes_of_the_docs(self, received: Collector) -> None:
+        """All of them in this run, except that of failures."""
+        rows = re.findall(r"^\| `([a-z_.]+)` \| `[^`]+` \|(.*)\|$", DOCS, re.MULTILINE)
+        documented = {name: {*re.findall(r"`([a-z_.]+)`", re.sub(r"\(.*?\)", "", text))} for name, text in rows}
+        emitted: dict[str, set[str]] = {name: set() for name in documented}
+        for figure in received.figures:
+            emitted[figure.name] |= figure.attributes.keys()
+        expected = {name: found - ({"error.type"} - emitted[name]) for name, found in documented.items()}
+        assert emitted == expected
+
     @pytest.mark.parametrize(
         ("name", "attributes", "value"),
         [
@@ -188,6 +199,19 @@ class TestFigures:
     )
     async def test_figures(self, received: Collector, name: str, attributes: dict[str, Any], value: float) -> None:
         assert received.latest(name, **attributes) == value
+
+
+async def test_tasks_that_the_queue_does_not_have_are_counted(services: Services, rows: Rows) -> None:
+    """Of 3 tasks in the outbox Redis has refused 1."""
+    async with outbox.process(services.settings()) as process:
+        await outbox.store_directly(process, 3)
+    await rows.database.execute(text("UPDATE outbox SET error = 'x' WHERE id = (SELECT min(id) FROM outbox)"))
+    with collecting() as collector:
+        app = create_application(router=router, settings=observed(services, collector))
+        async with running(app):
+            await asyncio.sleep(0.2)  # for the first look
+    counts = [collector.latest("app.outbox.tasks", state=state) for state in ("waiting", "refused")]
+    assert counts == [2, 1]
 
 
 async def test_without_an_endpoint_nothing_is_carried_or_exported(application: FastAPI, rows: Rows) -> None:

@@ -34,11 +34,12 @@ Not covered: a Redis that loses what it has acknowledged, and one order over sev
 from app.core.outbox.outbox import Outbox, accepts, open_outbox, require_outbox
 from app.core.outbox.sweep import Sweep, open_sweep
 from app.core.outbox.tasks import NewTask, TaskFunction, TaskRefusedError
-from app.core.outbox.view import OutboxView, find_task, read_outbox
+from app.core.outbox.view import OutboxDepth, OutboxView, find_task, read_outbox, read_outbox_depth
 
 __all__ = [
     "NewTask",
     "Outbox",
+    "OutboxDepth",
     "OutboxView",
     "Sweep",
     "TaskFunction",
@@ -48,5 +49,6 @@ __all__ = [
     "open_outbox",
     "open_sweep",
     "read_outbox",
+    "read_outbox_depth",
     "require_outbox",
 ]

@@ -21,6 +21,11 @@ _BY_JOB_ID = select(*_COLUMNS).where(OutboxRow.job_id == bindparam("job_id"), ~O
 _REFUSED = select(*_COLUMNS).where(OutboxRow.error.is_not(None)).order_by(OutboxRow.id.desc()).limit(MAX_REFUSED)
 _WAITING = select(OutboxRow.id).where(~OutboxRow.is_sent).limit(MAX_COUNTED).subquery()
 _LENGTH = select(func.count().label("length")).select_from(_WAITING)
+_ERRORS = select(OutboxRow.id).where(OutboxRow.error.is_not(None)).limit(MAX_COUNTED).subquery()
+_DEPTH = select(
+    _LENGTH.scalar_subquery().label("length"),
+    select(func.count()).select_from(_ERRORS).scalar_subquery().label("refused"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,14 @@ class OutboxView:
 
     length: int
     refused: Sequence[TaskState]
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxDepth:
+    """How many tasks the queue does not have yet; at most `MAX_COUNTED` each, Redis refuses the latter."""
+
+    waiting: int
+    refused: int
 
 
 async def find_task(queue: ArqRedis, outbox: Outbox | None, job_id: str) -> TaskState | None:
@@ -55,6 +68,11 @@ async def read_outbox(outbox: Outbox | None) -> OutboxView:
     length = await database.fetch_one(_LENGTH)
     refused = await database.fetch_all(_REFUSED)
     return OutboxView(length.length if length else 0, [_state(row) for row in refused])
+
+
+async def read_outbox_depth(outbox: Outbox) -> OutboxDepth:
+    row = await outbox.delivery.database.fetch_one(_DEPTH)
+    return OutboxDepth(max(row.length - row.refused, 0), row.refused) if row else OutboxDepth(0, 0)
 
 
 async def _read_stored(database: Database, job_id: str) -> TaskState | None:

@@ -7,7 +7,7 @@
 - `sdk` sets up OpenTelemetry from the settings and the standard variables, `prometheus` the port for scrapes, and
   `discretion` removes from spans what may contain values. `late` is what FastAPI's own telemetry gets.
 - `observe` puts spans and figures around what a process holds open, by replacing methods of these objects (`wrapping`):
-  `database`, `redis`, `tasks`, `outcomes`. `sql` is what is shown of a statement.
+  `database`, `redis`, `tasks`, `depths`, `outcomes`. `sql` is what is shown of a statement.
 
 `TelemetrySettings` switches it on; without this class among the bases of `Settings` nothing of it is used.
 docs/observability.md has the names of all signals.

@@ -12,10 +12,11 @@ from app.core.config import TelemetrySettings
 from app.core.queue.jobs import PipelinedJobQueue
 from app.core.resources import Resources
 from app.core.telemetry.database import observe_database
+from app.core.telemetry.depths import observed_outbox, observed_queue
 from app.core.telemetry.outcomes import observe_cache, observe_events, observe_limiter
 from app.core.telemetry.redis import observe_client, observe_connection
 from app.core.telemetry.sdk import Providers, Role, open_providers
-from app.core.telemetry.tasks import observe_outbox, observe_submissions, observed_queue, observed_runs
+from app.core.telemetry.tasks import observe_outbox, observe_submissions, observed_runs
 from app.core.telemetry.wrapping import QUICK, Operations
 
 NAME = "app"
@@ -72,6 +73,8 @@ async def observing(settings: TelemetrySettings, resources: Resources, role: Rol
         tracer, meter = providers.tracers.get_tracer(NAME), providers.meters.get_meter(NAME)
         if resources.queue:
             await stack.enter_async_context(observed_queue(resources.queue, meter))
+        if resources.outbox:
+            await stack.enter_async_context(observed_outbox(resources.outbox, meter))
         _observe_resources(resources, tracer, meter)
         lag = asyncio.create_task(_measure_lag(meter))
         try:

@@ -1,25 +1,18 @@
-"""Telemetry of tasks: their submission, their runs, and the queue."""
+"""Telemetry of tasks: their submission and their runs."""
 
-import asyncio
-import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from time import perf_counter
 from typing import Any
 
 from arq import ArqRedis
 from arq.worker import Retry, RetryJob
-from opentelemetry.metrics import CallbackOptions, Meter, Observation
+from opentelemetry.metrics import Meter
 from opentelemetry.trace import SpanKind, StatusCode, Tracer
-from redis.exceptions import RedisError
 
 from app.core.outbox import Outbox
-from app.core.queue.depth import QueueDepth, read_depth
 from app.core.telemetry.wrapping import SLOW, error_type, replace_method
 
-logger = logging.getLogger(__name__)
-
-LOOK_SECONDS = 5.0
 TaskRun = Callable[[str, dict[str, Any]], AbstractContextManager[None]]
 
 
@@ -103,43 +96,3 @@ def observed_runs(tracer: Tracer, meter: Meter) -> TaskRun:
                     tries.record(context["job_try"], {"app.task": name})
 
     return run
-
-
-class _Queue:
-    """The latest look at the queue; None while Redis cannot be asked."""
-
-    def __init__(self, meter: Meter) -> None:
-        self.depth: QueueDepth | None = None
-        meter.create_observable_gauge("app.queue.tasks", [self._tasks], "{task}", "Tasks in the queue.")
-        meter.create_observable_gauge(
-            "app.queue.oldest.age", [self._age], "s", "How long the oldest waiting task has been due."
-        )
-
-    def _tasks(self, _: CallbackOptions) -> Iterable[Observation]:
-        if self.depth:
-            for state in ("queued", "deferred", "in_progress"):
-                yield Observation(getattr(self.depth, state), {"state": state})
-
-    def _age(self, _: CallbackOptions) -> Iterable[Observation]:
-        if self.depth:
-            yield Observation(self.depth.oldest_age)
-
-    async def look(self, queue: ArqRedis) -> None:
-        while True:
-            try:
-                self.depth = await read_depth(queue)
-            except (RedisError, OSError) as error:
-                logger.debug("the queue cannot be measured: %r", error)
-                self.depth = None
-            await asyncio.sleep(LOOK_SECONDS)
-
-
-@asynccontextmanager
-async def observed_queue(queue: ArqRedis, meter: Meter) -> AsyncIterator[None]:
-    """Looks at the queue every `LOOK_SECONDS`."""
-    looking = asyncio.create_task(_Queue(meter).look(queue))
-    try:
-        yield
-    finally:
-        looking.cancel()
-        await asyncio.wait({looking})
