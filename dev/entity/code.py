@@ -2,7 +2,8 @@
 
 from dev.entity.entity import OWNER_COLUMN, Entity
 from dev.entity.fields import Field
-from dev.entity.kinds import Imports, description, kind_of
+from dev.entity.kind import Imports
+from dev.entity.kinds import description, kind_of
 from dev.entity.python import WIDTH
 from dev.entity.render import Values
 
