@@ -2,13 +2,16 @@
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from app.core.config import Settings
+from app.core.config import PostgresSettings, Settings
 from app.core.db.demand import connections_per_process
 from tests.support.readme import ROOT
 
@@ -65,6 +68,16 @@ def compose(name: str) -> Any:
     return yaml.safe_load(re.sub(r"!(?:reset|override)\b", "", read(name)))
 
 
+def test_the_compose_files_fit_the_schema(tmp_path: Path) -> None:
+    files = sorted(ROOT.glob("docker-compose*.yml"))
+    copies = [tmp_path / file.name for file in files]
+    for copy, file in zip(copies, files, strict=True):
+        copy.write_text(yaml.safe_dump(compose(file.name)), encoding="utf-8")
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", *map(str, copies)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
 def test_the_database_allows_the_connections_of_a_rolling_deploy() -> None:
     """Twice as many `web` containers, each with a process per core; and three connections that are reserved."""
     services = compose("docker-compose.production.yml")["services"]
@@ -73,6 +86,53 @@ def test_the_database_allows_the_connections_of_a_rolling_deploy() -> None:
     pool = (Settings.model_fields[name].default for name in ("DATABASE_POOL_SIZE", "DATABASE_MAX_OVERFLOW"))
     allowed = int(services["db"]["command"][-1].removeprefix("max_connections="))
     assert processes * connections_per_process(*pool) <= allowed - 3
+
+
+class TestPgBouncer:
+    """docker-compose.pgbouncer.yml; `test_production_pgbouncer.py` runs its server."""
+
+    OPTION = compose("docker-compose.pgbouncer.yml")
+    SERVER = compose("docker-compose.pgbouncer-server.yml")["services"]["pgbouncer"]
+
+    @pytest.mark.parametrize("service", ["web", "worker"])
+    def test_processes_that_serve_connect_to_it_when_it_is_ready(self, service: str) -> None:
+        changes = self.OPTION["services"][service]
+        settings = PostgresSettings.model_validate(changes["environment"])
+        address = (settings.POSTGRES_SERVER, settings.POSTGRES_PORT)
+        assert address == ("pgbouncer", self.SERVER["environment"]["PORT"])
+        assert settings.DATABASE_PGBOUNCER
+        assert changes["depends_on"] == {"pgbouncer": {"condition": "service_healthy"}}
+        assert f"/dev/tcp/127.0.0.1/{settings.POSTGRES_PORT}" in self.SERVER["healthcheck"]["test"][-1]
+
+    def test_postgresql_allows_its_connections(self) -> None:
+        command = compose("docker-compose.production.yml")["services"]["db"]["command"]
+        assert self.SERVER["environment"]["POOL_SIZE"] <= int(command[-1].removeprefix("max_connections=")) - 3
+
+    def test_it_can_open_a_file_for_each_connection(self) -> None:
+        environment = self.SERVER["environment"]
+        assert environment["MAX_CLIENTS"] + environment["POOL_SIZE"] < self.SERVER["ulimits"]["nofile"]
+
+    def test_it_is_as_strict_as_the_application(self) -> None:
+        web = compose("docker-compose.production.yml")["services"]["web"]
+        for name in ("read_only", "cap_drop", "security_opt", "restart"):
+            assert self.SERVER[name] == web[name], name
+        assert self.SERVER["user"] == "10001:10001"
+        assert "ports" not in self.SERVER
+
+    def test_what_it_mounts_exists(self) -> None:
+        """The folder of the file is `src`."""
+        include = self.OPTION["include"]
+        assert include == [{"path": "docker-compose.pgbouncer-server.yml", "project_directory": "src"}]
+        script, secret = ((ROOT / "src" / mount.split(":")[0]).resolve() for mount in self.SERVER["volumes"])
+        assert script.read_text(encoding="utf-8").startswith("#!/bin/sh")
+        assert compose("docker-compose.production.yml")["secrets"]["postgres_password"]["file"] == (
+            f"./{secret.relative_to(ROOT)}"
+        )
+
+    def test_its_script_gets_every_variable(self) -> None:
+        """Those without a default; `password` and `folder` are its own."""
+        used = set(re.findall(r"\$([A-Z_]+)", read("deploy/pgbouncer.sh")))
+        assert used == set(self.SERVER["environment"])
 
 
 DASHBOARD = json.loads(read("dev/telemetry/dashboard.json"))

@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -24,25 +25,12 @@ from dev.local.programs import as_user, unprivileged_account
 from dev.services import temporary_folder
 from tests.conftest import Services
 from tests.helper import API, Rows
+from tests.support.readme import ROOT
 
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 pytestmark = pytest.mark.skipif(
     PROGRAM is None, reason="pgbouncer is not installed (Debian: apt-get install pgbouncer)"
 )
-
-CONFIGURATION = """
-[databases]
-postgres = host={host} port={port}
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = {own_port}
-unix_socket_dir =
-auth_type = scram-sha-256
-auth_file = {users}
-pool_mode = transaction
-default_pool_size = 3
-max_client_conn = 200
-"""
 
 
 def accepts_connections(port: int) -> bool:
@@ -52,19 +40,29 @@ def accepts_connections(port: int) -> bool:
 
 @pytest.fixture(scope="module")
 def bouncer(services: Services) -> Iterator[int]:
-    """The port of PgBouncer, which keeps three connections to PostgreSQL and does not run as root."""
+    """The port of PgBouncer as in production, with three connections to PostgreSQL; it does not run as root."""
     postgres, port = services.postgres, free_port()
     with temporary_folder() as folder:
         account = unprivileged_account(folder)
-        password = postgres.password.replace('"', '""')
-        users = folder / "users.txt"
-        users.write_text(f'"{postgres.user}" "{password}"\n')
-        configuration = folder / "pgbouncer.ini"
-        configuration.write_text(
-            CONFIGURATION.format(host=postgres.host, port=postgres.port, own_port=port, users=users)
-        )
+        script, password, writable = (folder / name for name in ("pgbouncer.sh", "postgres_password", "tmp"))
+        shutil.copy(ROOT / "deploy" / script.name, script)
+        password.write_text(postgres.password + "\n")
+        writable.mkdir()
+        writable.chmod(0o777)
+        variables = {
+            "POSTGRES_SERVER": postgres.host,
+            "POSTGRES_PORT": str(postgres.port),
+            "POSTGRES_USER": postgres.user,
+            "POSTGRES_PASSWORD_FILE": str(password),
+            "HOST": "127.0.0.1",
+            "PORT": str(port),
+            "POOL_SIZE": "3",
+            "MAX_CLIENTS": "200",
+            "CONFIGURATION_FOLDER": str(writable),
+            "PATH": f"{Path(str(PROGRAM)).parent}:/usr/bin:/bin",
+        }
         with (folder / "log").open("wb") as log:
-            process = subprocess.Popen([str(PROGRAM), str(configuration)], stderr=log, **as_user(account))
+            process = subprocess.Popen(["sh", str(script)], stderr=log, env=variables, **as_user(account))
         try:
             assert wait_until(lambda: accepts_connections(port), 10), (folder / "log").read_text()
             yield port
