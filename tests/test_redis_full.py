@@ -11,9 +11,9 @@ from app.api import router
 from app.core.setup import create_application
 from dev.services import ValkeyServer, temporary_folder
 from tests.conftest import Services
-from tests.helper import API, PASSWORD, Rows, running
+from tests.helper import API, PASSWORD, Rows, running, unique
 
-LIMIT = 3
+LIMIT = 10
 
 
 @pytest.fixture(scope="module")
@@ -40,15 +40,16 @@ async def client(
         REDIS_RATE_LIMIT_PORT=own_valkey.port,
         REDIS_RATE_LIMIT_PASSWORD="",
         RATE_LIMIT_FAIL_OPEN=request.param,
-        DEFAULT_RATE_LIMIT_LIMIT=LIMIT,
+        LOGIN_RATE_LIMIT_LIMIT=LIMIT,
         LOGIN_MAX_FAILURES=2,
     )
     async with running(create_application(router=router, settings=settings)) as client:
         yield client
 
 
-async def submit(client: httpx.AsyncClient, count: int) -> list[int]:
-    return [(await client.post(f"{API}/tasks/task", params={"message": "x"})).status_code for _ in range(count)]
+async def attempt(client: httpx.AsyncClient, count: int) -> list[int]:
+    """The statuses of logins of as many accounts, which do not exist."""
+    return [await login(client, unique("nobody"), "wrong password") for _ in range(count)]
 
 
 async def login(client: httpx.AsyncClient, username: str, password: str) -> int:
@@ -70,17 +71,17 @@ async def test_limits_while_redis_stores_nothing(
     fails_open = "fail open" in request.node.name
     assert (await client.get(f"{API}/ready")).status_code == 200
     await make_unwritable(admin, how)
-    assert await submit(client, 5) == [201 if fails_open else 503] * 5
+    assert await attempt(client, 5) == [401 if fails_open else 503] * 5
     ready = await client.get(f"{API}/ready")
     assert (ready.status_code, ready.json()) == (503, {"detail": "Not ready: rate_limiter"})
     await admin.config_set("maxmemory", "0")
     await admin.replicaof("no", "one")
     await asyncio.sleep(0.3)
-    assert await submit(client, LIMIT + 1) == [201] * LIMIT + [429]
+    assert await attempt(client, LIMIT + 1) == [401] * LIMIT + [429]
     assert (await client.get(f"{API}/ready")).status_code == 200
     if how == "full":
         await make_unwritable(admin, how)
-        assert await submit(client, 5) == [429] * 5
+        assert await attempt(client, 5) == [429] * 5
 
 
 async def test_the_lockout_while_redis_is_full(

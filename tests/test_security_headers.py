@@ -108,11 +108,13 @@ async def test_preflight_allows_what_the_api_understands(services: Services, row
             "Access-Control-Request-Method": "POST",
             "Access-Control-Request-Headers": "idempotency-key,authorization",
         }
-        preflight = await client.options(f"{API}/tasks/task", headers={"Origin": ORIGIN, **asked})
+        preflight = await client.options(f"{API}/login", headers={"Origin": ORIGIN, **asked})
         assert preflight.status_code == 200
         assert "Idempotency-Key" in preflight.headers["Access-Control-Allow-Headers"]
 
-        response = await client.post(f"{API}/tasks/task?message=x", headers={"Origin": ORIGIN})
+        response = await client.post(
+            f"{API}/login", headers={"Origin": ORIGIN}, data={"username": "a", "password": "b"}
+        )
         exposed = response.headers["Access-Control-Expose-Headers"].split(", ")
         assert {"RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After"} <= set(exposed)
         assert response.headers["RateLimit-Limit"]

@@ -300,7 +300,7 @@ IMPOSSIBLE = [
     ("ALLOWED_HOSTS", "*example.com", "is not the name of a host"),
     ("ACCESS_TOKEN_EXPIRE_MINUTES", "99999999999999", "less than or equal"),
     ("REFRESH_TOKEN_EXPIRE_DAYS", "999999999", "less than or equal"),
-    ("DEFAULT_RATE_LIMIT_PERIOD", "99999999999", "less than or equal"),
+    ("LOGIN_RATE_LIMIT_PERIOD", "99999999999", "less than or equal"),
     ("LOGIN_LOCKOUT_SECONDS", "99999999999", "less than or equal"),
     ("CLIENT_CACHE_MAX_AGE", "99999999999", "less than or equal"),
     ("TASK_RESULT_TTL_SECONDS", "99999999999", "less than or equal"),

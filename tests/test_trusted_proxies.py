@@ -123,7 +123,7 @@ class Stage:
 
 @pytest.fixture(scope="module")
 def stage(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """One application, many servers; its default limit is 3 requests an hour."""
+    """One application, many servers; each address may log in three times an hour."""
     folder = tmp_path_factory.mktemp("servers")
     stage = Stage({name: free_port() for name in SERVERS}, {name: free_port() for name in (*SERVERS, ALL)})
     upstreams = {**{name: [port] for name, port in stage.servers.items()}, ALL: list(stage.servers.values())}
@@ -133,7 +133,7 @@ def stage(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Itera
     ]
     (folder / "nginx.conf").write_text(NGINX.format(blocks="".join(blocks)))
     with ExitStack() as stack:
-        environment = services.environment(DEFAULT_RATE_LIMIT_LIMIT="3")
+        environment = services.environment(LOGIN_RATE_LIMIT_LIMIT="3", LOGIN_RATE_LIMIT_PERIOD="3600")
         commands = {
             name: [part.format(port=stage.servers[name]) for part in command] for name, command in SERVERS.items()
         }
@@ -148,26 +148,27 @@ def stage(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def ask(port: int, address: str, forwarded_for: str | None = None, times: int = 1) -> list[int]:
-    """The statuses of requests from one of this machine's many addresses."""
+    """The statuses of logins from one of this machine's many addresses."""
+    form = {"username": "nobody", "password": "wrong password"}
     headers = {"X-Forwarded-For": forwarded_for, "X-Real-IP": forwarded_for} if forwarded_for else {}
     transport = httpx.HTTPTransport(local_address=address)
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", transport=transport, headers=headers) as client:
-        return [client.post(f"{API}/tasks/task", params={"message": "x"}).status_code for _ in range(times)]
+        return [client.post(f"{API}/login", data=form).status_code for _ in range(times)]
 
 
 @pytest.mark.usefixtures("rows")
 @pytest.mark.parametrize("server", [*SERVERS, ALL])
 def test_behind_nginx_each_client_has_its_own_limit_and_cannot_forge_another(stage: Stage, server: str) -> None:
     port = stage.proxies[server]
-    assert ask(port, "127.0.0.11", times=4) == [201, 201, 201, 429]
-    assert ask(port, "127.0.0.12", times=4) == [201, 201, 201, 429]
+    assert ask(port, "127.0.0.11", times=4) == [401, 401, 401, 429]
+    assert ask(port, "127.0.0.12", times=4) == [401, 401, 401, 429]
     forged = [ask(port, "127.0.0.13", f"198.51.100.{number}:{number}") for number in range(4)]
-    assert forged == [[201], [201], [201], [429]]
-    assert ask(port, "127.0.0.14", "127.0.0.11, 127.0.0.1", times=4) == [201, 201, 201, 429]
+    assert forged == [[401], [401], [401], [429]]
+    assert ask(port, "127.0.0.14", "127.0.0.11, 127.0.0.1", times=4) == [401, 401, 401, 429]
 
 
 @pytest.mark.usefixtures("rows")
 @pytest.mark.parametrize("server", SERVERS)
 def test_the_header_of_an_untrusted_peer_is_ignored(stage: Stage, server: str) -> None:
     forged = [ask(stage.servers[server], "127.0.0.21", f"198.51.100.{number}:{number}") for number in range(4)]
-    assert forged == [[201], [201], [201], [429]]
+    assert forged == [[401], [401], [401], [429]]

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from app.api.address_limits import limited_address
 from app.api.dependencies import Lockout, get_password_hasher
-from app.api.rate_limiting import limited_address
 from app.api.responses import LOCKED_OUT, raises, unavailable
 from app.core.db.database import Database
 from app.core.exceptions.http_exceptions import RateLimitException, ServiceUnavailableException

@@ -9,7 +9,8 @@ from fastapi.security import OAuth2PasswordBearer
 from pydantic import BeforeValidator
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.api.rate_limiting import RateLimitSubject, is_limited_by, limit_request, limited_address, rule_paths
+from app.api.address_limits import limited_address
+from app.api.rate_limiting import RateLimitSubject, is_limited_by, limit_request, rule_paths
 from app.api.responses import (
     INVALID_TOKEN,
     NOT_AUTHENTICATED,

@@ -1,32 +1,27 @@
-"""How a request is limited: what it counts towards, and by which rule."""
+"""How a limited route counts a request: what it counts towards, and by which rule."""
 
 import logging
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import Any
 
 from fastapi import Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
-from app.api.responses import NOT_COUNTED, RATE_LIMITED, raises
+from app.api.address_limits import count_request, limited_address
 from app.api.routes import PATH_PARAMETER, once_per_route, route_template, route_templates
 from app.core.config import DefaultRateLimitSettings
-from app.core.exceptions.http_exceptions import RateLimitException, ServiceUnavailableException
+from app.core.exceptions.http_exceptions import RateLimitException
 from app.core.resources import resources_of
-from app.core.utils.rate_limit import Admission, Limit, RateLimiterUnavailableError
+from app.core.utils.rate_limit import Limit
 from app.crud.crud_rate_limit import RulePaths, TierRule
 from app.crud.crud_users import StoredUser
-from app.middleware.rate_limit_headers import STATE_KEY
 from app.schemas.rate_limit import MAX_PATH_LENGTH, sanitize_path
 
 logger = logging.getLogger(__name__)
-
-IPV6_PREFIX = 64
-"""The smallest network that an IPv6 customer gets; its addresses can be changed at will."""
 
 
 def rule_paths(request: Request) -> RulePaths:
@@ -46,18 +41,6 @@ def is_limited_by(limiter: Callable[..., Any], request: Request) -> bool:
     """Whether the function is among the dependencies of the request's route, at any depth."""
     route: APIRoute = request.scope["route"]
     return once_per_route(route, "is_limited", lambda: _depends_on(route.dependant, limiter))
-
-
-def limited_address(request: Request) -> str:
-    """The client's address, or for IPv6 its network: what shares one limit."""
-    host = request.client.host if request.client else ""
-    try:
-        address = ip_address(host.partition("%")[0])
-    except ValueError:
-        return host
-    if isinstance(address, IPv6Address):
-        return str(address.ipv4_mapped or IPv6Network((address, IPV6_PREFIX), strict=False))
-    return str(address)
 
 
 def choose_rule(rules: Sequence[TierRule], paths: RulePaths) -> TierRule | None:
@@ -104,49 +87,11 @@ async def limit_request(request: Request, subject: RateLimitSubject) -> None:
         limit = Limit(settings.DEFAULT_RATE_LIMIT_LIMIT, settings.DEFAULT_RATE_LIMIT_PERIOD)
     else:
         return
-    admission = await _count(request, subject.key, limit, with_notice=subject.is_user_without_rule)
+    admission = await count_request(request, subject.key, limit, with_notice=subject.is_user_without_rule)
     if admission and admission.notice_is_due:
         logger.warning("user %s has no rate limit for %s: the default is used", subject.user_id, subject.path)
     if admission and not admission.admitted:
         raise RateLimitException
-
-
-@raises(RATE_LIMITED, NOT_COUNTED)
-async def limit_login(request: Request) -> None:
-    """Limits the logins from one address, right or wrong, besides the lock on each account."""
-    settings = resources_of(request.app).settings
-    if isinstance(settings, DefaultRateLimitSettings):
-        limit = Limit(settings.LOGIN_RATE_LIMIT_LIMIT, settings.LOGIN_RATE_LIMIT_PERIOD)
-        await _limit_address(request, "login", limit)
-
-
-@raises(RATE_LIMITED, NOT_COUNTED)
-async def limit_registration(request: Request) -> None:
-    """Limits the registrations from one address."""
-    settings = resources_of(request.app).settings
-    if isinstance(settings, DefaultRateLimitSettings):
-        limit = Limit(settings.REGISTRATION_RATE_LIMIT_LIMIT, settings.REGISTRATION_RATE_LIMIT_PERIOD)
-        await _limit_address(request, "registration", limit)
-
-
-async def _limit_address(request: Request, purpose: str, limit: Limit) -> None:
-    admission = await _count(request, f"{purpose}:{limited_address(request)}", limit)
-    if admission and not admission.admitted:
-        raise RateLimitException
-
-
-async def _count(request: Request, key: str, limit: Limit, *, with_notice: bool = False) -> Admission | None:
-    """The admission, whose headers the response gets; None where nothing is counted."""
-    limiter = resources_of(request.app).rate_limiter
-    if limiter is None:
-        return None
-    try:
-        admission = await limiter.admit(key, limit, with_notice=with_notice)
-    except RateLimiterUnavailableError:
-        raise ServiceUnavailableException(NOT_COUNTED.detail) from None
-    if admission:
-        setattr(request.state, STATE_KEY, admission.headers)
-    return admission
 
 
 def _matches(path: str, template: str) -> bool:

@@ -10,9 +10,9 @@ from fastapi import Depends, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.security.utils import get_authorization_scheme_param
 
+from app.api.address_limits import limit_login
 from app.api.authentication import Passwords
 from app.api.dependencies import BearerToken, Db, OptionalUser
-from app.api.rate_limiting import limit_login
 from app.api.responses import INVALID_TOKEN, NOT_AUTHENTICATED, NOT_SUPERUSER, ErrorCase
 from app.core.exceptions.http_exceptions import CustomException
 from app.crud.crud_users import StoredUser

@@ -5,9 +5,9 @@ from uuid import UUID
 from fastapi import APIRouter, Cookie, Depends, Form, Response
 from pydantic import BaseModel, Field
 
+from app.api.address_limits import limit_login
 from app.api.authentication import Passwords
 from app.api.dependencies import Crypt, Db, Events
-from app.api.rate_limiting import limit_login
 from app.api.responses import errors, unauthorized
 from app.core.config import CryptSettings
 from app.core.db.crud_token_blacklist import crud_token_blacklist

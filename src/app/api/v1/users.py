@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 
+from app.api.address_limits import limit_registration
 from app.api.authentication import Hasher
 from app.api.dependencies import (
     SUPERUSERS_ONLY,
@@ -16,7 +17,6 @@ from app.api.dependencies import (
 )
 from app.api.owners import TIER, USER
 from app.api.paginated import CursorListResponse, PageWindow, PaginatedListResponse, list_response
-from app.api.rate_limiting import limit_registration
 from app.api.responses import TIER_NOT_FOUND, USER_NOT_FOUND, errors, message, not_found, unprocessable
 from app.api.usernames import refuse_reserved
 from app.core.config import DefaultRateLimitSettings
