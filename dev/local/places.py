@@ -73,7 +73,7 @@ def find_place(settings: LocalSettings, part: str, given: Collection[str]) -> Pl
 
 
 def find_redis_places(settings: LocalSettings, given: Collection[str]) -> list[Place]:
-    """The places of cache, queue and rate limits, as far as they are switched on."""
+    """The places of cache, queue and limits, as far as they are switched on."""
     found = (find_place(settings, part, given) for part in REDIS_PARTS)
     return [place for place in found if place]
 
