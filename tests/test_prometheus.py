@@ -3,13 +3,15 @@
 import os
 import re
 import signal
+import socket
 from collections import Counter
 from pathlib import Path
 
 import httpx
 import pytest
+from opentelemetry.sdk.metrics import MeterProvider
 
-from app.core.telemetry.prometheus import merged
+from app.core.telemetry.prometheus import merged, serve_metrics
 from dev.local.ports import free_port
 from dev.local.processes import descendants, wait_until
 from tests.conftest import Services
@@ -50,6 +52,18 @@ def test_a_scrape_has_the_figures_of_all_processes(services: Services, tmp_path:
                 break
         assert wait_until(lambda: users_read(metrics) == before, 10), users_read(metrics)
     assert '"level": "ERROR"' not in program.output
+    assert "PROMETHEUS_PORT" not in program.output
+
+
+def test_a_port_that_another_program_has_is_reported_once(caplog: pytest.LogCaptureFixture) -> None:
+    with socket.create_server(("", 0)) as other:
+        port = other.getsockname()[1]
+        with serve_metrics(port) as readers:
+            provider = MeterProvider(readers, shutdown_on_exit=False)
+            assert wait_until(lambda: bool(caplog.messages), 10)
+        provider.shutdown()
+    (message,) = caplog.messages
+    assert message.startswith(f"PROMETHEUS_PORT: metrics cannot be read on the port {port}: ")
 
 
 def test_samples_of_one_metric_are_merged() -> None:

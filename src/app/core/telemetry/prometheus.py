@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 WRITE_SECONDS = 2.0
 RETRY_SECONDS = 0.5
 """How soon another process takes a port that has become free; until it serves, a process writes as often."""
+WARN_AFTER = 4
+"""Failures to open the port, while no process of the application serves it."""
 KEPT_SECONDS = 60.0
 INSTANCE_ATTRIBUTES = ("service.name", "service.instance.id")
 
@@ -53,11 +55,22 @@ class _Snapshots:
         if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode):
             raise PermissionError(f"{self._folder} belongs to another user: delete it")
         self._own = self._folder / f"{os.getpid()}.prom"
+        self._served = self._folder / "served"
 
     def write(self) -> None:
         unfinished = self._own.with_suffix(".new")
         unfinished.write_bytes(generate_latest(self._registry))
         unfinished.replace(self._own)
+
+    def note_serving(self) -> None:
+        self._served.touch()
+
+    def are_served(self) -> bool:
+        """Whether a process of the application has the port."""
+        try:
+            return time.time() - self._served.stat().st_mtime < 2 * WRITE_SECONDS
+        except OSError:
+            return False
 
     def read(self) -> str:
         self.write()
@@ -82,6 +95,7 @@ class _Exposition(threading.Thread):
         self._snapshots = snapshots = _Snapshots(port, registry)
         self._has_ended = threading.Event()
         self._server: ThreadingHTTPServer | None = None
+        self._failures = 0
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
@@ -101,6 +115,8 @@ class _Exposition(threading.Thread):
         while not self._has_ended.wait(WRITE_SECONDS if self._server else RETRY_SECONDS):
             try:
                 self._snapshots.write()
+                if self._server:
+                    self._snapshots.note_serving()
             except OSError as error:
                 logger.warning("the figures for Prometheus cannot be written: %r", error)
             if self._server is None:
@@ -109,8 +125,12 @@ class _Exposition(threading.Thread):
     def _try_to_serve(self) -> None:
         try:
             self._server = ThreadingHTTPServer(("", self._port), self._handler)
-        except OSError:  # another process serves
+        except OSError as error:  # another process serves, as a rule
+            self._failures += 1
+            if self._failures == WARN_AFTER and not self._snapshots.are_served():
+                logger.warning("PROMETHEUS_PORT: metrics cannot be read on the port %d: %r", self._port, error)
             return
+        self._snapshots.note_serving()
         threading.Thread(target=self._server.serve_forever, name="prometheus-http", daemon=True).start()
 
     def end(self) -> None:
