@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
+from uuid import UUID
 
 import pytest
 from fastapi import APIRouter, FastAPI
@@ -197,6 +198,15 @@ async def test_many_requests_are_written_together(lines: Lines) -> None:
     assert [entry["time"][:19] for entry in lines.entries[:2]] == ["1970-01-01T00:00:00", "1970-01-01T00:00:01"]
     assert len(lines.entries) == 1200
     assert lines.entries[0]["trace_id"] == "0" * 32
+
+
+@pytest.mark.parametrize("user_id", [7, UUID("5b0e0c1a-0000-4000-8000-000000000007")])
+async def test_users_may_have_ids_of_another_type(lines: Lines, user_id: int | UUID) -> None:
+    log = RequestLog()
+    log.add((0.0, 0.5, "GET", None, 200, 1, user_id, b"x", None, False))
+    log.write()
+    assert [str(entry["user_id"]) for entry in lines.entries] == [str(user_id)]
+    assert f" user={user_id} " in lines.text[0]
 
 
 async def test_without_the_setting_nothing_is_logged(services: Services, lines: Lines, rows: Rows) -> None:

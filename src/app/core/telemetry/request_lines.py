@@ -21,9 +21,10 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _COLOURS = {2: "\x1b[32m", 3: "\x1b[36m", 4: "\x1b[33m", 5: "\x1b[31m"}
 _DIM = "\x1b[2m"
 
-Entry = tuple[float, float, str, Any, int | None, int, int | None, bytes, str | None, bool]
+Entry = tuple[float, float, str, Any, int | None, int, object, bytes, str | None, bool]
 """One request: the time of its end, seconds taken, method, route (None: no route), status (None: the response had not
-begun), bytes of the response's body, the caller's id, the request's id, the trace's id, whether the client left."""
+begun), bytes of the response's body, the caller's id (None: anonymous), the request's id, the trace's id, whether the
+client left."""
 
 
 class Kind(NamedTuple):
@@ -72,6 +73,12 @@ def _local(second: int) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
 
 
+@lru_cache(4096)
+def _json_id(user_id: object) -> str:
+    """Of any type: a product may identify its users by UUIDs."""
+    return json.dumps(user_id, default=str)
+
+
 def _as_json(entry: Entry, kind: Kind) -> str:
     ended_at, seconds, _, _, _, size, user_id, name, trace_id, has_left = entry
     second = int(ended_at)
@@ -79,7 +86,7 @@ def _as_json(entry: Entry, kind: Kind) -> str:
     return (
         f'{{"time": "{_utc(second)}.{int((ended_at - second) * 1e6):06d}+00:00", {kind.json_start}, '
         f'"request_id": "{name.decode()}"{trace}, {kind.json_middle}, "duration_ms": {seconds * 1e3:.3f}, '
-        f'"response_bytes": {size}, "user_id": {"null" if user_id is None else user_id}, '
+        f'"response_bytes": {size}, "user_id": {_json_id(user_id)}, '
         f'"client_left": {"true" if has_left else "false"}}}'
     )
 
