@@ -14,7 +14,9 @@ import pytest
 import yaml
 
 from app.core.config import Settings
-from dev.kubernetes.rules import Object, Objects, broken_rules
+from dev.kubernetes.objects import Object, Objects
+from dev.kubernetes.overlays import with_components
+from dev.kubernetes.rules import broken_rules
 from tests.support.readme import ROOT
 
 FOLDER = ROOT / "deploy" / "kubernetes"
@@ -43,6 +45,18 @@ def pod(workload: Object) -> Object:
 
 
 PRODUCTION = production()
+MONITOR = FOLDER / "components" / "service-monitor"
+
+
+def monitored() -> Objects:
+    """With the component for Prometheus."""
+    component = yaml.safe_load((MONITOR / "kustomization.yaml").read_text(encoding="utf-8"))
+    objects = copy.deepcopy(PRODUCTION)
+    for name in component["resources"]:
+        objects += yaml.safe_load_all((MONITOR / name).read_text(encoding="utf-8"))
+    (generator,) = component["configMapGenerator"]
+    settings(objects).update(line.split("=") for line in generator["literals"])
+    return objects
 
 
 def named(objects: Objects, kind: str, name: str) -> Object:
@@ -92,6 +106,53 @@ def test_a_missing_precaution_is_reported(change: Callable[[Objects], object], p
     objects = copy.deepcopy(PRODUCTION)
     change(objects)
     assert problem in "\n".join(broken_rules(objects))
+
+
+def test_the_component_for_prometheus_breaks_no_rule() -> None:
+    assert broken_rules(monitored()) == []
+
+
+def monitor(objects: Objects) -> Any:
+    return named(objects, "ServiceMonitor", "application")["spec"]
+
+
+def service(objects: Objects) -> Any:
+    return named(objects, "Service", "worker-metrics")["spec"]
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda all_: monitor(all_).update(endpoint=[]), "unknown field endpoint"),
+        (lambda all_: monitor(all_)["endpoints"][0].update(targetport=9100), "unknown field targetport"),
+        (lambda all_: monitor(all_)["endpoints"][0].update(port=9100), "needs the name of a port"),
+        (lambda all_: monitor(all_).pop("endpoints"), "needs the name of a port"),
+        (lambda all_: monitor(all_).update(selector={}), "selects every Service"),
+        (lambda all_: named(all_, "ServiceMonitor", "application").update(apiVersion="v1"), "apiVersion is not"),
+        (lambda all_: settings(all_).pop("PROMETHEUS_PORT"), "the port 9100 is not PROMETHEUS_PORT (None)"),
+        (lambda all_: service(all_)["ports"][0].update(targetPort=9200), "Service worker-metrics: the port 9200"),
+        (lambda all_: service(all_)["ports"][0].update(name="http"), "worker: no ServiceMonitor reads its metrics"),
+        (lambda all_: service(all_)["selector"].update({"a": "b"}), "worker: no ServiceMonitor reads its metrics"),
+        (
+            lambda all_: named(all_, "NetworkPolicy", "metrics")["spec"]["podSelector"]["matchExpressions"][0].update(
+                values=["web"]
+            ),
+            "Deployment worker: no NetworkPolicy admits connections to the port 9100",
+        ),
+    ],
+)
+def test_metrics_that_prometheus_cannot_read_are_reported(change: Callable[[Objects], object], problem: str) -> None:
+    objects = monitored()
+    change(objects)
+    assert problem in "\n".join(broken_rules(objects))
+
+
+@pytest.mark.parametrize("overlay", ["staging", "production"])
+def test_each_overlay_lists_every_component_as_a_comment(overlay: str) -> None:
+    text = (FOLDER / "overlays" / overlay / "kustomization.yaml").read_text(encoding="utf-8")
+    assert "components" not in yaml.safe_load(text)
+    listed = yaml.safe_load(with_components(text))["components"]
+    assert listed == [f"../../components/{folder.name}" for folder in sorted((FOLDER / "components").iterdir())]
 
 
 @pytest.mark.parametrize("file", sorted(FOLDER.rglob("settings.env")), ids=lambda file: file.parent.name)

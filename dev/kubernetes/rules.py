@@ -2,107 +2,81 @@
 
 import re
 from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias
 
 from app.core.db.demand import connections_per_process
-
-Object: TypeAlias = dict[str, Any]
-Objects: TypeAlias = list[Object]
+from dev.kubernetes.monitoring import monitoring
+from dev.kubernetes.objects import Object, Objects, containers, name_of, of_kind, pod_of, settings_of
 
 _BY_DIGEST = re.compile(r"[^@]+@sha256:[0-9a-f]{64}")
 _CONNECTIONS_OF_POSTGRESQL = 97
 """`max_connections` is 100 by default, of which 3 are for superusers."""
 
 
-def _of_kind(objects: Objects, *kinds: str) -> Objects:
-    return [each for each in objects if each["kind"] in kinds]
-
-
-def _name(each: Object) -> str:
-    return f"{each['kind']} {each['metadata']['name']}"
-
-
-def _pod(workload: Object) -> Object:
-    pod: Object = workload["spec"]["template"]["spec"]
-    return pod
-
-
-def _containers(objects: Objects) -> Iterator[tuple[Object, Object]]:
-    """Each container with its workload."""
-    for workload in _of_kind(objects, "Deployment", "Job"):
-        for container in [*_pod(workload)["containers"], *_pod(workload).get("initContainers", [])]:
-            yield workload, container
-
-
-def _settings(objects: Objects) -> dict[str, str]:
-    return {name: value for each in _of_kind(objects, "ConfigMap") for name, value in each["data"].items()}
-
-
 def resources(objects: Objects) -> Iterator[str]:
-    for workload, container in _containers(objects):
+    for workload, container in containers(objects):
         for bound in ("requests", "limits"):
             missing = {"cpu", "memory"} - set(container.get("resources", {}).get(bound, {}))
             if missing:
-                yield f"{_name(workload)}: {bound} of {', '.join(sorted(missing))} are missing"
+                yield f"{name_of(workload)}: {bound} of {', '.join(sorted(missing))} are missing"
 
 
 def images(objects: Objects) -> Iterator[str]:
-    for workload, container in _containers(objects):
+    for workload, container in containers(objects):
         if not _BY_DIGEST.fullmatch(container["image"]):
-            yield f"{_name(workload)}: the image {container['image']} is not named by its digest"
+            yield f"{name_of(workload)}: the image {container['image']} is not named by its digest"
 
 
 def probes(objects: Objects) -> Iterator[str]:
-    for workload in _of_kind(objects, "Deployment"):
+    for workload in of_kind(objects, "Deployment"):
         needed = {"startupProbe", "livenessProbe"}
-        for container in _pod(workload)["containers"]:
+        for container in pod_of(workload)["containers"]:
             is_server = bool(container.get("ports"))
             for probe in sorted((needed | {"readinessProbe"} if is_server else needed) - set(container)):
-                yield f"{_name(workload)}: no {probe}"
+                yield f"{name_of(workload)}: no {probe}"
 
 
 def privileges(objects: Objects) -> Iterator[str]:
     wanted = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
-    for workload, container in _containers(objects):
+    for workload, container in containers(objects):
         if container.get("securityContext") != wanted:
-            yield f"{_name(workload)}: the container's securityContext must be {wanted}"
-        context = _pod(workload).get("securityContext", {})
+            yield f"{name_of(workload)}: the container's securityContext must be {wanted}"
+        context = pod_of(workload).get("securityContext", {})
         if not context.get("runAsNonRoot") or not context.get("runAsUser"):
-            yield f"{_name(workload)}: runs as root"
+            yield f"{name_of(workload)}: runs as root"
         if context.get("seccompProfile") != {"type": "RuntimeDefault"}:
-            yield f"{_name(workload)}: no seccomp profile"
-        if _pod(workload).get("automountServiceAccountToken") is not False:
-            yield f"{_name(workload)}: can read a token of the cluster's API"
+            yield f"{name_of(workload)}: no seccomp profile"
+        if pod_of(workload).get("automountServiceAccountToken") is not False:
+            yield f"{name_of(workload)}: can read a token of the cluster's API"
 
 
 def graceful_stop(objects: Objects) -> Iterator[str]:
     """The pod lives longer than the wait before SIGTERM and gunicorn's own patience together."""
-    patience = int(_settings(objects).get("GRACEFUL_TIMEOUT_SECONDS", "30"))
-    for workload in _of_kind(objects, "Deployment"):
-        for container in _pod(workload)["containers"]:
+    patience = int(settings_of(objects).get("GRACEFUL_TIMEOUT_SECONDS", "30"))
+    for workload in of_kind(objects, "Deployment"):
+        for container in pod_of(workload)["containers"]:
             if not container.get("ports"):
                 continue
             wait = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
-            grace = _pod(workload).get("terminationGracePeriodSeconds", 30)
+            grace = pod_of(workload).get("terminationGracePeriodSeconds", 30)
             if wait < 5:
-                yield f"{_name(workload)}: SIGTERM comes before the Service knows that the pod stops (preStop)"
+                yield f"{name_of(workload)}: SIGTERM comes before the Service knows that the pod stops (preStop)"
             if grace <= wait + patience:
-                yield f"{_name(workload)}: terminationGracePeriodSeconds {grace} must exceed {wait} + {patience}"
+                yield f"{name_of(workload)}: terminationGracePeriodSeconds {grace} must exceed {wait} + {patience}"
 
 
 def disruptions(objects: Objects) -> Iterator[str]:
-    covered = [each["spec"]["selector"]["matchLabels"] for each in _of_kind(objects, "PodDisruptionBudget")]
-    for workload in _of_kind(objects, "Deployment"):
+    covered = [each["spec"]["selector"]["matchLabels"] for each in of_kind(objects, "PodDisruptionBudget")]
+    for workload in of_kind(objects, "Deployment"):
         if workload["spec"]["selector"]["matchLabels"] not in covered:
-            yield f"{_name(workload)}: no PodDisruptionBudget"
-        if not _pod(workload).get("topologySpreadConstraints"):
-            yield f"{_name(workload)}: all pods may be on one node"
+            yield f"{name_of(workload)}: no PodDisruptionBudget"
+        if not pod_of(workload).get("topologySpreadConstraints"):
+            yield f"{name_of(workload)}: all pods may be on one node"
 
 
 def network(objects: Objects) -> Iterator[str]:
     """One policy refuses what no other one allows, for all pods of the application."""
-    labels = [set(workload["spec"]["template"]["metadata"]["labels"].items()) for workload, _ in _containers(objects)]
-    for policy in _of_kind(objects, "NetworkPolicy"):
+    labels = [set(workload["spec"]["template"]["metadata"]["labels"].items()) for workload, _ in containers(objects)]
+    for policy in of_kind(objects, "NetworkPolicy"):
         selected = set(policy["spec"]["podSelector"].get("matchLabels", {}).items())
         refuses = set(policy["spec"]["policyTypes"]) == {"Ingress", "Egress"} and not policy["spec"].get("ingress")
         if refuses and all(selected <= pod for pod in labels):
@@ -111,17 +85,17 @@ def network(objects: Objects) -> Iterator[str]:
 
 
 def migrations(objects: Objects) -> Iterator[str]:
-    if _settings(objects).get("CREATE_TABLES_ON_START") != "false":
+    if settings_of(objects).get("CREATE_TABLES_ON_START") != "false":
         yield "ConfigMap settings: pods must not migrate (CREATE_TABLES_ON_START=false)"
-    if not any("alembic" in container["command"] for job, container in _containers(objects) if job["kind"] == "Job"):
+    if not any("alembic" in container["command"] for job, container in containers(objects) if job["kind"] == "Job"):
         yield "Job: none applies the migrations"
 
 
 def hosts(objects: Objects) -> Iterator[str]:
     """The names that clients and probes use are accepted by ALLOWED_HOSTS."""
-    accepted = _settings(objects).get("ALLOWED_HOSTS", "*").split(",")
-    used = {rule["host"] for each in _of_kind(objects, "Ingress") for rule in each["spec"]["rules"]}
-    for _, container in _containers(objects):
+    accepted = settings_of(objects).get("ALLOWED_HOSTS", "*").split(",")
+    used = {rule["host"] for each in of_kind(objects, "Ingress") for rule in each["spec"]["rules"]}
+    for _, container in containers(objects):
         for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
             request = container.get(probe, {}).get("httpGet", {})
             used |= {header["value"] for header in request.get("httpHeaders", []) if header["name"] == "Host"}
@@ -131,13 +105,13 @@ def hosts(objects: Objects) -> Iterator[str]:
 
 def _processes(workload: Object, settings: dict[str, str]) -> int:
     """Of one pod: only a server has several."""
-    is_server = any(container.get("ports") for container in _pod(workload)["containers"])
+    is_server = any(container.get("ports") for container in pod_of(workload)["containers"])
     return int(settings.get("WEB_CONCURRENCY", "1")) if is_server else 1
 
 
 def connections(objects: Objects) -> Iterator[str]:
     """During a rollout of everything, PostgreSQL accepts the connections of all processes."""
-    settings = _settings(objects)
+    settings = settings_of(objects)
     if settings.get("DATABASE_PGBOUNCER", "false") != "false":
         return
     each_opens = connections_per_process(
@@ -145,11 +119,11 @@ def connections(objects: Objects) -> Iterator[str]:
     )
     most = {
         each["spec"]["scaleTargetRef"]["name"]: each["spec"]["maxReplicas"]
-        for each in _of_kind(objects, "HorizontalPodAutoscaler")
+        for each in of_kind(objects, "HorizontalPodAutoscaler")
     }
     processes = sum(
         (most.get(each["metadata"]["name"], each["spec"].get("replicas", 1)) + 1) * _processes(each, settings)
-        for each in _of_kind(objects, "Deployment")
+        for each in of_kind(objects, "Deployment")
     )
     if processes * each_opens > _CONNECTIONS_OF_POSTGRESQL:
         yield f"{processes} processes with {each_opens} connections each are more than {_CONNECTIONS_OF_POSTGRESQL}"
@@ -166,6 +140,7 @@ RULES: tuple[Callable[[Objects], Iterator[str]], ...] = (
     migrations,
     hosts,
     connections,
+    monitoring,
 )
 
 
