@@ -1,30 +1,33 @@
 """After any fault: what was committed is run, what was rolled back is not."""
 
 import asyncio
+import os
 import random
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
-from datetime import timedelta
+from contextlib import AsyncExitStack
 from itertools import count
 
 import pytest
 
 from app.core.config import Settings
-from app.core.outbox import writes
-from app.core.outbox.delivery import Delivery, Entry
 from app.core.resources import Resources
 from app.core.utils.queue import enqueue
+from app.core.worker.runtime.context import TaskContext
+from app.core.worker.runtime.retries import Task
 from tests.conftest import Services
 from tests.helper import Rows
 from tests.support import outbox, outbox_process
 from tests.support import tasks_worker as tasks
 from tests.support.readme import ROOT
+from tests.support.stepped_relay import SteppedRelay
 
-ACTIONS_PER_SCHEDULE = 60
+SCHEDULES = int(os.environ.get("OUTBOX_SCHEDULES", "6"))
+ACTIONS_PER_SCHEDULE = 200
 RELAYS = 3
 BATCH = 4
+KEYS = ("", "a", "b")
 
 
 @pytest.fixture
@@ -37,105 +40,113 @@ async def runs(process: Resources, number: int) -> int:
     return int(await outbox.queue_of(process).get(f"ended:{number}") or 0)
 
 
-async def finish(process: Resources, settings: Settings) -> None:
+async def record(ctx: TaskContext, number: int, key: str) -> None:
+    position = await ctx.cache.incr(f"positions:{key}")
+    await ctx.cache.zadd(f"recorded:{key}", {f"{position}-{number}": position})
+
+
+async def recorded(process: Resources, key: str) -> list[int]:
+    """The numbers of all runs, in their order."""
+    found = await outbox.queue_of(process).zrange(f"recorded:{key}", 0, -1)
+    return [int(each.partition(b"-")[2]) for each in found]
+
+
+async def finish(process: Resources, settings: Settings, task: Task) -> None:
     """Every lease ends, workers sweep and run until nothing is left."""
     await outbox.sweep_everything(process)
-    await tasks.run_tasks(settings, tasks.note)
+    await tasks.run_tasks(settings, task)
     while not await outbox.is_empty(process):
         await outbox.sweep_everything(process)
-        await tasks.run_tasks(settings, tasks.note)
-
-
-@dataclass
-class KillableRelay:
-    """A relay whose steps are taken one at a time; between any two it may be killed, or be very slow."""
-
-    delivery: Delivery
-    claimed: list[Entry] = field(default_factory=list)
-    sent: list[Entry] = field(default_factory=list)
-
-    async def claim(self) -> None:
-        if not self.claimed:
-            parameters = {"beyond": 0, "lease": timedelta(seconds=60), "limit": BATCH}
-            self.claimed = [Entry.of(row) for row in await self.delivery.database.execute(writes.CLAIM, parameters)]
-
-    async def send(self) -> None:
-        for entry in self.claimed:
-            await self.delivery.queue.submit(entry.task)
-        self.sent = self.claimed
-
-    async def settle(self) -> None:
-        await self.delivery._settle(self.sent)
-        self.claimed = self.sent = []
-
-    async def die(self) -> None:
-        self.claimed = self.sent = []
-
-    async def fail(self) -> None:
-        """Redis is unavailable."""
-        if self.claimed:
-            await self.delivery.database.execute(writes.RELEASE, {"ids": [entry.id for entry in self.claimed]})
-        self.claimed = self.sent = []
+        await tasks.run_tasks(settings, task)
 
 
 class Schedule:
-    """Random steps of writers, relays and workers, and the model: which numbers have to run, and which must not."""
+    """Random steps of writers, relays and workers, and the model: which numbers have to run, and in which order."""
 
     numbers = count(1)
 
-    def __init__(self, process: Resources, settings: Settings, seed: int) -> None:
+    def __init__(self, process: Resources, relays: list[SteppedRelay], settings: Settings, seed: int) -> None:
         self.process = process
+        self.relays = relays
         self.settings = settings
         self.rng = random.Random(seed)
-        self.relays = [KillableRelay(outbox.outbox_of(process).delivery) for _ in range(RELAYS)]
-        self.committed: list[int] = []
+        self.committed: dict[str, list[int]] = {key: [] for key in KEYS}
         self.rolled_back: list[int] = []
+        self.ordered: dict[bytes, str] = {}
 
     async def write(self) -> None:
-        number, is_kept = next(self.numbers), self.rng.random() < 0.7
-        key = self.rng.choice([None, None, "a", "b"])
-        (self.committed if is_kept else self.rolled_back).append(number)
+        number, key, is_kept = next(self.numbers), self.rng.choice(KEYS), self.rng.random() < 0.7
+        (self.committed[key] if is_kept else self.rolled_back).append(number)
         async with outbox.database_of(self.process).sessions() as db:
-            await enqueue(db, "note", number, _after=key)
+            job_id = await enqueue(db, record, number, key, _after=key or None)
             await (db.commit() if is_kept else db.rollback())
+        if key:
+            self.ordered[job_id.encode()] = key
 
     async def write_alone(self) -> None:
         number = next(self.numbers)
-        self.committed.append(number)
-        await enqueue(outbox.database_of(self.process), "note", number)
+        self.committed[""].append(number)
+        await enqueue(outbox.database_of(self.process), record, number, "")
+
+    async def write_and_die(self) -> None:
+        async with outbox.paused(self.process):
+            await self.rng.choice([self.write, self.write_alone])()
 
     async def end_leases(self) -> None:
         await outbox.expire_leases(self.process)
 
-    async def work(self) -> None:
-        await tasks.run_tasks(self.settings, tasks.note)
+    async def lose_replies(self) -> None:
+        self.rng.choice(self.relays).loses_replies = True
 
-    def _actions(self) -> list[Callable[[], Awaitable[None]]]:
+    async def cut_off(self) -> None:
+        self.rng.choice(self.relays).cut_off()
+
+    async def restore(self) -> None:
+        for relay in self.relays:
+            relay.restore()
+
+    async def work(self) -> None:
+        await tasks.run_tasks(self.settings, record)
+
+    def _action(self) -> Callable[[], Awaitable[None]]:
         relay = self.rng.choice(self.relays)
-        of_relay = [relay.claim] * 3 + [relay.send] * 3 + [relay.settle] * 2 + [relay.die, relay.fail]
-        rarely = [self.work] if self.rng.random() < 0.2 else []
-        return [self.write, self.write, self.write_alone, self.end_leases, *of_relay, *rarely]
+        weights = {relay.step: 50, self.write_and_die: 15, self.write: 3, self.write_alone: 3, self.end_leases: 8}
+        weights |= {relay.kill: 6, self.lose_replies: 2, self.cut_off: 4, self.restore: 6, self.work: 2}
+        [action] = self.rng.choices([*weights], [*weights.values()])
+        return action
 
     async def run(self) -> None:
-        async with outbox.paused(self.process):
-            for _ in range(ACTIONS_PER_SCHEDULE):
-                await self.rng.choice(self._actions())()
+        for _ in range(ACTIONS_PER_SCHEDULE):
+            await self._action()()
+            in_queue = await outbox.queue_of(self.process).zrange("arq:queue", 0, -1)
+            keys = [self.ordered[job_id] for job_id in in_queue if job_id in self.ordered]
+            assert len(keys) == len(set(keys)), "a task was sent before the earlier one of its key has ended"
+        for relay in self.relays:
+            await relay.kill()
 
     async def check(self) -> None:
-        """Exactly once here, because no result expires and no worker is killed."""
-        assert {number: await runs(self.process, number) for number in self.committed} == dict.fromkeys(
-            self.committed, 1
-        )
-        assert not [number for number in self.rolled_back if await runs(self.process, number)]
+        """Exactly once here, because no result expires and no worker is killed; in the order of the commits by key."""
+        ran = {key: await recorded(self.process, key) for key in KEYS}
+        assert sorted(ran[""]) == self.committed[""]
+        assert {key: ran[key] for key in KEYS if key} == {key: self.committed[key] for key in KEYS if key}
 
 
-@pytest.mark.parametrize("seed", range(6))
-async def test_random_schedules(process: Resources, services: Services, seed: int) -> None:
-    schedule = Schedule(process, services.settings(), seed)
-    await schedule.run()
-    await finish(process, services.settings())
+@pytest.mark.parametrize("seed", range(SCHEDULES))
+async def test_random_schedules(
+    process: Resources, services: Services, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Relays that are killed or stopped at any step, cut off from Redis and without its replies, and that race."""
+    monkeypatch.setattr("app.core.outbox.sweep.BATCH", BATCH)
+    monkeypatch.setattr("app.core.outbox.delivery.PROBE_SECONDS", 0.01)
+    settings = services.settings(OUTBOX_LEASE_SECONDS=600)
+    async with AsyncExitStack() as stack:
+        others = [await stack.enter_async_context(outbox.process(settings)) for _ in range(RELAYS)]
+        schedule = Schedule(process, [SteppedRelay(each) for each in others], settings, seed)
+        await schedule.run()
+    await finish(process, settings, record)
     await schedule.check()
-    assert schedule.committed
+    assert schedule.committed[""]
+    assert schedule.ordered
     assert schedule.rolled_back
 
 
@@ -151,7 +162,7 @@ async def test_kill_9_at_each_step_of_a_submission(process: Resources, services:
     assert statuses == [-signal.SIGKILL] * len(programs)
     assert len(await outbox.stored(process)) == 2
     assert await outbox.queue_of(process).zcard("arq:queue") == 1
-    await finish(process, services.settings())
+    await finish(process, services.settings(), tasks.note)
     assert [await runs(process, number) for number in range(3)] == [0, 1, 1]
 
 
@@ -159,11 +170,13 @@ async def test_a_second_delivery_after_the_task_has_ended(process: Resources, se
     """The relay was killed after Redis had the task; its row is swept when the result is there."""
     async with outbox.paused(process):
         await enqueue(outbox.database_of(process), "note", 1)
-    relay = KillableRelay(outbox.outbox_of(process).delivery)
     await outbox.expire_leases(process)
-    await relay.claim()
-    await relay.send()
+    async with outbox.process(services.settings()) as other:
+        relay = SteppedRelay(other)
+        while not await outbox.queue_of(process).zcard("arq:queue"):
+            await relay.step()
+        await relay.kill()
     await tasks.run_tasks(services.settings(), tasks.note)
     assert len(await outbox.stored(process)) == 1
-    await finish(process, services.settings())
+    await finish(process, services.settings(), tasks.note)
     assert await runs(process, 1) == 1

@@ -13,7 +13,7 @@ from app.core.queue.jobs import JobQueue
 from app.core.resources import Resources, open_resources
 from tests.support.tasks_worker import eventually
 
-FUNCTIONS = ("note", "fail", "send_welcome")
+FUNCTIONS = ("note", "fail", "record", "send_welcome")
 """Names that the processes of the tests accept."""
 
 
