@@ -20,6 +20,7 @@ from app.core.utils import queue
 from app.core.worker import functions
 from app.core.worker.runtime.context import TaskContext
 from app.core.worker.runtime.handover import HAND_BACK_SECONDS, HANDOVER_FUNCTIONS
+from app.core.worker.runtime.reconnect import Patience
 from app.core.worker.runtime.reliable import ReliableWorker, limited, scheduled
 from app.core.worker.runtime.retries import MAX_LOST_RUNS, RetryPolicy, Task
 from app.core.worker.settings import WorkerSettings
@@ -275,3 +276,27 @@ class TestSettings:
         settings = services.settings(TASK_TIMEOUT_SECONDS=30)
         async with tasks.burst_worker(settings, [tasks.note]) as worker:
             assert worker.in_progress_timeout_s <= 30 + 15 - 1
+
+
+async def test_a_cancellation_that_a_command_loses_stops_the_worker_all_the_same() -> None:
+    patience = Patience(start_seconds=1)
+    sent = asyncio.Event()
+
+    async def command() -> str:
+        with contextlib.suppress(asyncio.CancelledError):
+            sent.set()
+            await asyncio.sleep(60)
+        return "reply"
+
+    async def main() -> None:
+        task = asyncio.current_task()
+        assert task
+        patience.last_until(task)
+        await patience.ride_out(command)
+        await asyncio.sleep(60)
+
+    worker = asyncio.create_task(main())
+    await sent.wait()
+    worker.cancel()
+    await asyncio.wait({worker}, timeout=5)
+    assert worker.cancelled()

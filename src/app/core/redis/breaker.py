@@ -65,7 +65,8 @@ class CircuitBreaker:
     async def _probe_until_it_responds(self) -> None:
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._probe_now.wait(), PROBE_SECONDS)
+                async with asyncio.timeout(PROBE_SECONDS):
+                    await self._probe_now.wait()
             self._is_probing = True
             try:
                 await self._probe()

@@ -53,11 +53,13 @@ class Patience:
         self._last_reply = 0.0
         self._is_unavailable = False
         self._ended = False
+        self._main: asyncio.Task[Any] | None = None
 
-    def last_until(self, task: "asyncio.Task[Any]") -> None:
+    def last_until(self, main: "asyncio.Task[Any]") -> None:
         """After the task has ended, errors are raised at once: a worker that stops does not wait for Redis."""
         self._ended = False
-        task.add_done_callback(self._end)
+        self._main = main
+        main.add_done_callback(self._end)
 
     def _end(self, _: object) -> None:
         self._ended = True
@@ -77,8 +79,16 @@ class Patience:
                 await self._sleep(delay)
             else:
                 self._note_return()
+                self._stop_if_cancelled()
                 return reply
         raise AssertionError("delays do not end")
+
+    def _stop_if_cancelled(self) -> None:
+        # redis-py sends by `asyncio.wait_for`, which before Python 3.12 loses a cancellation that comes just when it
+        # ends. The worker would run on after its signal to stop.
+        main = self._main
+        if main and main.cancelling() and main is asyncio.current_task():
+            raise asyncio.CancelledError
 
     async def _sleep(self, delay: float) -> None:
         try:
