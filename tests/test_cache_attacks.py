@@ -219,6 +219,7 @@ class TestLease:
             assert time.monotonic() - healed_at < 3
             assert (await reader.get(path)).json()["name"] == "Changed"
 
+    @pytest.mark.alone
     async def test_simultaneous_requests_share_a_renewal(
         self, application: FastAPI, client: httpx.AsyncClient, rows: Rows, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import httpx
@@ -17,7 +18,7 @@ if sys.platform != "linux":
 
 from tests.support.topology import Topology
 
-GRACEFUL_SECONDS = 3
+GRACEFUL_SECONDS = 4
 READ = f"{API}/users"
 WRITE = f"{API}/tasks/task?message=load"
 
@@ -131,14 +132,21 @@ async def test_a_stopping_server_ends_the_requests_in_flight_but_waits_no_longer
         {"name": "Some One", "username": f"inflight{n}", "email": f"inflight{n}@example.com", "password": "a password"}
         for n in range(4)
     ]
-    async with httpx.AsyncClient(base_url=url, timeout=15) as client:
-        requests = [asyncio.create_task(client.post(f"{API}/user", json=user)) for user in users]
+    async with AsyncExitStack() as stack:
+        stack.callback(endless.close)
+        clients = [await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=15)) for _ in users]
+        for client in clients:  # so that the server has accepted the connections
+            await client.get(f"{API}/health")
+        requests = [
+            asyncio.create_task(client.post(f"{API}/user", json=user))
+            for client, user in zip(clients, users, strict=True)
+        ]
         await asyncio.sleep(0.3)
         topology.server(address).terminate()
         responses = await asyncio.gather(*requests)
+        status = await asyncio.to_thread(topology.remove_server(address).wait, GRACEFUL_SECONDS + 4)
+    assert status == 0
     assert [response.status_code for response in responses] == [201] * len(users)
-    await asyncio.to_thread(topology.remove_server(address).wait, GRACEFUL_SECONDS + 4)
-    endless.close()
 
 
 async def test_the_clients_address_is_the_one_it_calls_from(topology: Topology, rows: Rows) -> None:
