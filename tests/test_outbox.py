@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,12 @@ async def state(process: Resources, job_id: str) -> TaskState:
     return found
 
 
+async def is_blocked(process: Resources) -> bool:
+    """Whether a statement waits for another transaction."""
+    waits = text("SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()")
+    return bool(await outbox.database_of(process).fetch_all(waits))
+
+
 async def released(process: Resources) -> bool:
     """Whether the relay has settled the only row, so that a sweep may claim it."""
     [row] = await outbox.database_of(process).fetch_all(text("SELECT claimed_until <= now() AS is_free FROM outbox"))
@@ -100,6 +106,20 @@ class TestWithASession:
         await outbox.emptied(process)
         found = [await read_task(outbox.queue_of(process), each) for each in (first, second, third)]
         assert [each is not None for each in found] == [True, False, True]
+
+    @pytest.mark.parametrize(("is_kept", "number"), [(True, 1), (False, 2)])
+    async def test_an_id_that_an_open_transaction_has(self, process: Resources, is_kept: bool, number: int) -> None:
+        """A second task with it waits for the end of that transaction, and is submitted only after a rollback."""
+        sessions = outbox.database_of(process).sessions
+        async with sessions() as first, sessions() as second:
+            await enqueue(first, tasks.note, 1, _job_id="one")
+            later = asyncio.create_task(enqueue(second, tasks.note, 2, _job_id="one"))
+            await tasks.eventually(lambda: is_blocked(process))
+            await (first.commit() if is_kept else first.rollback())
+            assert await later == "one"
+            await second.commit()
+        await outbox.emptied(process)
+        assert (await state(process, "one")).args == [number]
 
     async def test_two_transactions_of_one_session(self, process: Resources) -> None:
         async with outbox.database_of(process).sessions() as db:
@@ -169,6 +189,25 @@ class TestWithTheDatabase:
         finally:
             request_id.reset(token)
         assert (row.request_id, row.traceparent, row.function) == ("abc", None, "note")
+
+    async def test_the_id_decides_who_may_read_it(
+        self, process: Resources, client: httpx.AsyncClient, rows: Rows
+    ) -> None:
+        """Also while it is in the outbox: the same rules as for tasks in the queue."""
+        owner, stranger, root = await rows.user(), await rows.user(), await rows.superuser()
+        callers: list[Mapping[str, str]] = [{}, owner.headers, stranger.headers, root.headers]
+        expected = {
+            f"user:{owner.user.id}:report": [404, 200, 404, 200],
+            f"{owner.user.id}-{'0' * 32}": [404, 200, 404, 200],
+            "report": [404, 404, 404, 200],
+            "f" * 32: [200, 200, 200, 200],
+        }
+        async with outbox.paused(process):
+            for job_id, statuses in expected.items():
+                await enqueue(outbox.database_of(process), "note", 1, _job_id=job_id)
+                responses = [await client.get(f"{API}/tasks/task/{job_id}", headers=each) for each in callers]
+                assert [response.status_code for response in responses] == statuses, job_id
+                assert await waiting(process), "it is not in the outbox any more"
 
 
 class TestRefusedBeforeTheCommit:
