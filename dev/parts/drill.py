@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dev.parts.manifest import read_parts
-from dev.parts.staging import IGNORED
+from dev.parts.staging import ignored
 
 ROOT = Path(__file__).resolve().parents[2]
 SETS = ("chaos,benchmarks",)
@@ -63,7 +63,7 @@ def _steps(copy: Path, names: Sequence[str], long: bool) -> dict[str, tuple[str,
 def drill(names: Sequence[str], folder: Path, long: bool) -> str:
     """One line of the table; the output of the first step that fails is printed above it."""
     copy, begin = folder / "-".join(names), time.monotonic()
-    shutil.copytree(ROOT, copy, ignore=IGNORED)
+    shutil.copytree(ROOT, copy, ignore=ignored)
     shutil.copy(ROOT / "poetry.lock", copy)
     if (cache := ROOT / ".mypy_cache").exists():  # without it the type checker takes ten times as long
         shutil.copytree(cache, copy / cache.name)

@@ -4,11 +4,20 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-IGNORED = shutil.ignore_patterns(
+_EVERYWHERE = shutil.ignore_patterns(
     ".git", ".venv*", ".tools", ".local", ".*_cache", ".hypothesis", "__pycache__", "htmlcov", "logs", ".env",
     ".coverage*", "poetry.lock",
 )  # fmt: skip
+_RESULTS = "benchmarks/results"
 _TEXTS = frozenset({".py", ".md", ".toml", ".yml", ".yaml", ".json", ".conf", ".sh", ".example", ".env", ".txt", ""})
+
+
+def ignored(folder: str, names: list[str]) -> set[str]:
+    """What `shutil.copytree` leaves out."""
+    return {
+        *_EVERYWHERE(folder, names),
+        *(name for name in names if Path(folder, name).as_posix().endswith(f"/{_RESULTS}")),
+    }
 
 
 class Staging:
@@ -17,7 +26,7 @@ class Staging:
     def __init__(self, project: Path, folder: Path) -> None:
         self.project = project
         self.root = folder / "project"
-        shutil.copytree(project, self.root, ignore=IGNORED, symlinks=True)
+        shutil.copytree(project, self.root, ignore=ignored, symlinks=True)
         self._copied = set(self.files("**/*"))
 
     def files(self, *patterns: str) -> Iterator[str]:
