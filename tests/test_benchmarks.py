@@ -11,6 +11,19 @@ import pytest
 
 from benchmarks.compare import load
 from benchmarks.compare.load import Plan, WrongResponseError, run_load
+from benchmarks.scaling.__main__ import write
+from benchmarks.scaling.model import (
+    Cost,
+    Measured,
+    Rest,
+    Servers,
+    Tasks,
+    demand,
+    limits,
+    lowest,
+    mixed,
+    web_until_connections_are_full,
+)
 from tests.helper import API
 from tests.support.readme import ROOT
 
@@ -37,6 +50,64 @@ def test_profile_draws_the_functions_of_the_application(tmp_path: Path) -> None:
     assert "S5 user/me" in output
     titles = ET.parse(tmp_path / "profile-S5.svg").iter("{http://www.w3.org/2000/svg}title")
     assert any("(app/" in (title.text or "") for title in titles)
+
+
+CHEAP = Cost(web=100, postgres=0, redis=5, queries=0, commands=1)
+DEAR = Cost(web=1000, postgres=250, redis=20, queries=2, commands=2, tasks=0.1)
+
+
+class TestScaling:
+    """The arithmetic of `benchmarks.scaling`, with costs that are easy to calculate with."""
+
+    MEASURED = Measured(
+        machine="a machine",
+        costs={"S2": CHEAP, "S7": DEAR},
+        web=Rest(queries=0, commands=0, redis_connections=3),
+        worker=Rest(queries=2, commands=10, redis_connections=4),
+        tasks=Tasks(worker=500, redis=100, waiting_bytes=400),
+        memory={"a cached user": 600},
+    )
+
+    def test_of_several_rounds_the_lowest_costs_count(self) -> None:
+        assert lowest([DEAR, Cost(900, 300, 20, 2, 2, tasks=0.1)]) == Cost(900, 250, 20, 2, 2, tasks=0.1)
+
+    def test_the_mix_is_the_average_by_shares(self) -> None:
+        assert mixed(self.MEASURED.costs, {"S2": 8, "S7": 1, "S1": 100}) == Cost(
+            200, 250 / 9, 60 / 9, 2 / 9, 10 / 9, 0.1 / 9
+        )
+
+    def test_processes_and_their_workers_add_up(self) -> None:
+        """20 web processes handle 1000 requests a second each; five workers are at rest."""
+        found = demand(self.MEASURED, DEAR, Servers(pool_size=4, max_overflow=4), web=20)
+        assert (found.workers, found.requests) == (5, 20_000)
+        assert found.postgres_connections == 25 * (4 + 4 + 2)
+        assert found.redis_connections == 20 * 3 + 5 * 4
+        assert (found.queries_at_rest, found.commands_at_rest) == (10, 50)
+        assert (found.queries, found.commands) == (40_010, 40_050)
+        assert found.postgres_cores == 5
+        assert found.redis_cores == pytest.approx(0.6)
+
+    def test_what_is_full_first_comes_first(self) -> None:
+        """Every tenth request submits a task: Redis has 30 us of work for each request, and a worker 50 us."""
+        found = limits(DEAR, Servers(postgres_cores=8), self.MEASURED.tasks)
+        assert [(limit.part.split(",")[0], round(limit.web)) for limit in found] == [
+            ("connections to PostgreSQL (100)", 3),
+            ("one worker", 20),
+            ("PostgreSQL", 32),
+            ("Redis", 33),
+        ]
+
+    @pytest.mark.parametrize(("max_connections", "web"), [(46, 0), (47, 1), (300, 10), (267, 9), (266, 8)])
+    def test_workers_use_connections_too(self, max_connections: int, web: int) -> None:
+        assert web_until_connections_are_full(Servers(max_connections=max_connections)) == web
+
+    def test_an_earlier_measurement_is_calculated_again(self, tmp_path: Path) -> None:
+        file = tmp_path / "scaling.json"
+        write(file, self.MEASURED)
+        output = run_benchmark("scaling", f"--costs={file}", "--max-connections=300", "--cores=8")
+        assert "| connections to PostgreSQL, at most | 44 | 286 | 2,750 |" in output
+        assert "| connections to PostgreSQL (300) | 10 |" in output
+        assert "| a cached user | 600 | 600 |" in output
 
 
 @pytest.mark.parametrize("generator", ["wrk", "Python"])
