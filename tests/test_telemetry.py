@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,6 +20,7 @@ from app.core.telemetry.sql import shown
 from app.core.trace_context import carried
 from app.core.worker.functions import send_welcome
 from app.core.worker.runtime.context import TaskContext
+from dev.services import ValkeyServer
 from tests.conftest import Services
 from tests.helper import API, PASSWORD, Account, Rows, running
 from tests.support import outbox
@@ -193,6 +195,7 @@ class TestFigures:
             ("app.sessions.revoked", {"reason": "logout"}, 1),
             ("app.task.duration", {"outcome": "complete"}, 1),
             ("app.task.duration", {"outcome": "failed"}, 1),
+            ("app.task.duration", {"outcome": "retried"}, 1),
             ("app.task.tries", {}, 2),
             ("db.client.connection.max", {}, 40),
         ],
@@ -212,6 +215,36 @@ async def test_tasks_that_the_queue_does_not_have_are_counted(services: Services
             await asyncio.sleep(0.2)  # for the first look
     expected = {"refused": 1, "waiting": 2}
     assert {state: collector.latest("app.outbox.tasks", state=state) for state in expected} == expected
+
+
+async def test_what_an_unavailable_redis_leaves_undone_is_counted(
+    services: Services, rows: Rows, tmp_path: Path
+) -> None:
+    with ValkeyServer(tmp_path / "valkey") as valkey, collecting() as collector:
+        settings = observed(services, collector, REDIS_CACHE_PORT=valkey.port, REDIS_RATE_LIMIT_PORT=valkey.port)
+        settings = settings.model_copy(update={"REDIS_CACHE_PASSWORD": "", "REDIS_RATE_LIMIT_PASSWORD": ""})
+        async with running(create_application(router=router, settings=settings)) as client:
+            await asyncio.to_thread(valkey.kill)
+            await client.get(f"{API}/users")
+            await client.post(f"{API}/tasks/task", params={"message": "hello"})
+            await asyncio.to_thread(valkey.start)
+    assert collector.latest("app.cache.requests") == collector.latest("app.cache.requests", outcome="bypass") == 1
+    assert collector.latest("app.rate_limit.requests", outcome="failed") == 1
+
+
+async def test_each_reason_for_the_end_of_a_session_is_counted(services: Services, rows: Rows) -> None:
+    one, other = await rows.user(), await rows.user()
+    with collecting() as collector:
+        settings = observed(services, collector, REFRESH_TOKEN_REUSE_GRACE_SECONDS=0)
+        async with running(create_application(router=router, settings=settings)) as client:
+            cookie = {"Cookie": f"refresh_token={one.refresh_token}"}
+            statuses = [(await client.post(f"{API}/refresh", headers=cookie)).status_code for _ in range(2)]
+            assert statuses == [200, 401]
+            body = {"current_password": PASSWORD, "new_password": f"{PASSWORD}2"}
+            path = f"{API}/user/{other.username}/password"
+            assert (await client.patch(path, json=body, headers=other.headers)).status_code == 200
+    expected = {"reuse": 1, "password_change": 1, "logout": 0}
+    assert {reason: collector.latest("app.sessions.revoked", reason=reason) for reason in expected} == expected
 
 
 async def test_without_an_endpoint_nothing_is_carried_or_exported(application: FastAPI, rows: Rows) -> None:
