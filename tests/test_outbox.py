@@ -24,7 +24,7 @@ from app.core.config import (
 )
 from app.core.features import FeatureDisabledError
 from app.core.logger import request_id
-from app.core.outbox import NewTask, Sweep, TaskRefusedError
+from app.core.outbox import NewTask, Sweep, TaskRefusedError, find_task
 from app.core.queue.view import TaskState, TaskStatus, read_task
 from app.core.resources import Resources, open_resources
 from app.core.setup import create_application
@@ -41,6 +41,12 @@ from tests.support import outbox
 from tests.support import tasks_worker as tasks
 from tests.support.readme import blocks
 from tests.support.statements import recorded_statements
+
+BREAK = text(
+    "UPDATE outbox SET due_at = CAST(CAST(:due_at AS text) AS timestamptz), packed = 'x' "
+    "WHERE id = (SELECT min(id) FROM outbox)"
+)
+JOB_IDS = text("SELECT job_id FROM outbox ORDER BY id")
 
 
 @pytest.fixture
@@ -329,6 +335,19 @@ class TestSweep:
         await outbox.sweep_everything(process)
         assert await waiting(process) == []
         assert await outbox.queue_of(process).zcard("arq:queue") == 450
+
+    @pytest.mark.parametrize("due_at", ["-infinity", "infinity", "20000-01-01"])
+    async def test_a_row_that_was_written_by_hand_holds_up_no_other(self, process: Resources, due_at: str) -> None:
+        """With a date that Python does not know, and without a task."""
+        await outbox.store_directly(process, 3)
+        await outbox.database_of(process).execute(BREAK, {"due_at": due_at})
+        [job_id, *_] = [row.job_id for row in await outbox.database_of(process).fetch_all(JOB_IDS)]
+        found = await find_task(outbox.queue_of(process), process.outbox, job_id)
+        assert found
+        assert found.function is None
+        await outbox.sweep_everything(process)
+        assert await outbox.database_of(process).fetch_all(JOB_IDS) == []
+        assert await outbox.queue_of(process).zcard("arq:queue") == 3
 
     async def test_a_task_that_redis_refuses_holds_up_no_other(
         self, services: Services, rows: Rows, tmp_path: Path, caplog: pytest.LogCaptureFixture

@@ -1,6 +1,6 @@
 """The table `outbox`: tasks that are committed, and not yet in the queue."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sqlalchemy import BigInteger, DateTime, Identity, Index, String, func, text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -37,3 +37,8 @@ class OutboxRow(Base):
     is_sent: Mapped[bool] = mapped_column(server_default=text("false"), init=False)
     error: Mapped[str | None] = mapped_column(default=None, init=False)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now(), init=False)
+
+
+_FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
+DUE_AT = func.greatest(func.least(OutboxRow.due_at, _LAST), _FIRST).label("due_at")
+"""`due_at` as Python can read it: one row with another date, written by hand, must not hold up the others."""

@@ -11,12 +11,12 @@ from sqlalchemy import bindparam, func, select
 from app.core.db.database import Database
 from app.core.db.statements import Row
 from app.core.outbox.outbox import Outbox
-from app.core.outbox.table import OutboxRow
+from app.core.outbox.table import DUE_AT, OutboxRow
 from app.core.queue.view import TaskState, read_task, unfinished
 
 MAX_COUNTED = 10_000
 MAX_REFUSED = 100
-_COLUMNS = (OutboxRow.job_id, OutboxRow.packed, OutboxRow.due_at, OutboxRow.error)
+_COLUMNS = (OutboxRow.job_id, OutboxRow.packed, DUE_AT, OutboxRow.error)
 _BY_JOB_ID = select(*_COLUMNS).where(OutboxRow.job_id == bindparam("job_id"), ~OutboxRow.is_sent)
 _REFUSED = select(*_COLUMNS).where(OutboxRow.error.is_not(None)).order_by(OutboxRow.id.desc()).limit(MAX_REFUSED)
 _WAITING = select(OutboxRow.id).where(~OutboxRow.is_sent).limit(MAX_COUNTED).subquery()

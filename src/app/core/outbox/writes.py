@@ -23,7 +23,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import aliased
 from sqlalchemy.sql.dml import ReturningInsert, UpdateBase
 
-from app.core.outbox.table import OutboxRow
+from app.core.outbox.table import DUE_AT, OutboxRow
 
 STORED = 512
 """Statements with a task that are kept; there is one per statement that a task is stored with."""
@@ -75,7 +75,7 @@ def insertion_with(statement: UpdateBase, is_ordered: bool) -> Executable:
     return select(*written.c, stored.c.outbox_id).select_from(written.outerjoin(stored, true()))
 
 
-_ENTRY = (OutboxRow.id, OutboxRow.job_id, OutboxRow.packed, OutboxRow.due_at, OutboxRow.order_key, OutboxRow.error)
+_ENTRY = (OutboxRow.id, OutboxRow.job_id, OutboxRow.packed, DUE_AT, OutboxRow.order_key, OutboxRow.error)
 _IS_BLOCKED = exists().where(_Earlier.order_key == OutboxRow.order_key, _Earlier.id < OutboxRow.id)
 _CLAIMABLE = (
     select(OutboxRow.id)
