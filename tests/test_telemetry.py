@@ -1,7 +1,9 @@
 """One trace from a request to the SQL of its task, every figure of the docs and no other, and no values in them."""
 
 import asyncio
+import os
 import re
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -20,11 +22,14 @@ from app.core.telemetry.sql import shown
 from app.core.trace_context import carried
 from app.core.worker.functions import send_welcome
 from app.core.worker.runtime.context import TaskContext
+from dev.local.ports import free_port
+from dev.local.processes import wait_until
 from dev.services import ValkeyServer
 from tests.conftest import Services
 from tests.helper import API, PASSWORD, Account, Rows, running
 from tests.support import outbox
 from tests.support.collector import Collector, ReceivedSpan, collecting
+from tests.support.processes import python, wait_until_ready
 from tests.support.readme import ROOT
 from tests.support.tasks_worker import run_tasks
 from tests.test_request_log import captured
@@ -245,6 +250,27 @@ async def test_each_reason_for_the_end_of_a_session_is_counted(services: Service
             assert (await client.patch(path, json=body, headers=other.headers)).status_code == 200
     expected = {"reuse": 1, "password_change": 1, "logout": 0}
     assert {reason: collector.latest("app.sessions.revoked", reason=reason) for reason in expected} == expected
+
+
+@pytest.mark.usefixtures("rows")
+def test_the_figures_of_several_processes_add_up(services: Services, tmp_path: Path) -> None:
+    """Each is an instance of its own, and the last figures are sent when it stops."""
+    port, requests = free_port(), 40
+    with collecting() as collector:
+        variables = {"PORT": str(port), "HOST": "127.0.0.1", "PYTHONPATH": "src", "WEB_CONCURRENCY": "2"}
+        environment = services.environment(**variables, OTEL_EXPORTER_OTLP_ENDPOINT=collector.endpoint)
+        with python("gunicorn", "app.main:app", log=tmp_path / "log", environment=environment) as program:
+            wait_until_ready(f"http://127.0.0.1:{port}{API}/ready", program)
+            for _ in range(requests):
+                httpx.get(f"http://127.0.0.1:{port}{API}/users").raise_for_status()
+            os.kill(program.pid, signal.SIGTERM)
+            assert wait_until(lambda: served(collector) == (2, requests), 20), program.output
+
+
+def served(collector: Collector) -> tuple[int, float]:
+    """By how many processes, and how many requests."""
+    instances = {figure.instance for figure in collector.figures}
+    return len(instances), collector.latest("http.server.request.duration", **{"http.route": f"{API}/users"})
 
 
 async def test_without_an_endpoint_nothing_is_carried_or_exported(application: FastAPI, rows: Rows) -> None:
