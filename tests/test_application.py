@@ -61,7 +61,7 @@ async def test_a_switched_off_feature_returns_501(settings: Settings, caplog: py
 
     app = create_application(router=router, settings=Nothing())
     async with running(app) as client:
-        for path in (f"{API}/users", f"{API}/tier/free"):
+        for path in (f"{API}/users", f"{API}/user/free", f"{API}/tier/free"):
             assert (await client.get(path)).status_code == 501
         assert (await client.get(f"{API}/user/me")).status_code == 501
 

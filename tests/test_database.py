@@ -46,6 +46,7 @@ from app.core.db.database import Database, open_database
 from app.core.db.errors import PoolTimeoutError, is_outage, is_temporary, sqlstate
 from app.core.db.pool import SharedPool
 from app.models.tier import Tier
+from app.models.user import User
 from tests.conftest import Services
 from tests.helper import Rows, unique
 
@@ -252,12 +253,12 @@ class TestErrors:
 
     async def test_a_value_of_the_wrong_type_is_the_callers_fault(self, rows: Rows) -> None:
         with pytest.raises(DataError) as caught:
-            await rows.database.fetch_all(select(Tier.id).where(Tier.id == bindparam("id")), {"id": 2**70})
+            await rows.database.fetch_all(select(User.id).where(User.id == bindparam("id")), {"id": 2**70})
         assert not is_outage(caught.value)
 
     async def test_a_missing_parameter_is_named(self, rows: Rows) -> None:
         with pytest.raises(InvalidRequestError, match="'name'"):
-            await rows.database.fetch_all(select(Tier.id).where(Tier.name == bindparam("name")))
+            await rows.database.fetch_all(select(User.id).where(User.name == bindparam("name")))
 
     async def test_none_of_them_costs_a_connection(self, rows: Rows) -> None:
         before = pool_of(rows.database).status()
@@ -265,7 +266,7 @@ class TestErrors:
             with pytest.raises(ProgrammingError):
                 await rows.database.execute(text("SELECT nothing FROM nowhere"))
             with pytest.raises(InvalidRequestError):
-                await rows.database.fetch_all(select(Tier.id).where(Tier.name == bindparam("name")))
+                await rows.database.fetch_all(select(User.id).where(User.name == bindparam("name")))
         assert pool_of(rows.database).status() == before
 
 
@@ -400,11 +401,11 @@ class TestConnections:
         assert is_temporary(caught.value)
 
     async def test_a_lock_is_not_waited_for_without_end(self, services: Services, rows: Rows) -> None:
-        tier = await rows.tier()
+        account = await rows.user()
         async with small(services, DATABASE_LOCK_TIMEOUT_SECONDS=1) as database, database.sessions() as session:
-            await session.execute(select(Tier.id).with_for_update())
+            await session.execute(select(User.id).with_for_update())
             with pytest.raises(Exception, match="lock timeout") as caught:
-                await database.execute(delete(Tier).where(Tier.id == tier.id))
+                await database.execute(delete(User).where(User.id == account.user.id))
         assert (is_temporary(caught.value), is_outage(caught.value)) == (True, False)
 
 

@@ -80,6 +80,14 @@ def missing(detail: str) -> Provoke:
     return provoke
 
 
+async def name_a_missing_user(world: World, call: Call) -> httpx.Response:
+    """In the path, or else in the body."""
+    if "username" not in call.path:
+        return await missing("User not found")(world, call)
+    call.path["username"] = "nobody"
+    return await call.send(world.client)
+
+
 def _operation_of(call: Call) -> Operation:
     return next(each for each in OPERATIONS.values() if (each.method, each.path) == (call.method, call.template))
 
@@ -224,7 +232,7 @@ PROVOKE: dict[str, Provoke] = {
     "Refresh token not found": send_without_cookie,
     "Invalid refresh token.": changed(headers={"Cookie": "refresh_token=nonsense"}),
     "Invalid token.": changed(headers={"Cookie": "refresh_token=nonsense"}),
-    "User not found": changed(path={"username": "nobody"}),
+    "User not found": name_a_missing_user,
     "Post not found": changed(path={"id": 999}),
     "Tier not found": name_a_missing_tier,
     "Rate Limit not found": changed(path={"id": 999}),

@@ -16,7 +16,7 @@ from dev.services import POSTGRES_FAST, PostgresServer, ValkeyServer, temporary_
 from tests.conftest import Services
 from tests.support.readme import ROOT
 
-TIER = ("src.scripts.create_first_tier",)
+SUPERUSER = ("src.scripts.create_first_superuser",)
 WEB = ("uvicorn", "src.app.main:app", "--port", "0")
 GUNICORN = ("gunicorn", "app.main:app")
 WORKER = ("arq", "src.app.core.worker.settings.WorkerSettings")
@@ -43,7 +43,7 @@ async def start(module: tuple[str, ...], environment: dict[str, str]) -> asyncio
 async def test_a_database_that_is_not_up_yet_is_waited_for(folder: Path) -> None:
     postgres = PostgresServer(folder / "postgres", password="secret", options=POSTGRES_FAST)
     environment = {"POSTGRES_SERVER": postgres.host, "POSTGRES_PORT": str(postgres.port), "POSTGRES_PASSWORD": "secret"}
-    script = await start(TIER, environment)
+    script = await start(SUPERUSER, environment)
     assert script.stdout
     first_line = (await script.stdout.readline()).decode()
     with postgres:
@@ -51,7 +51,7 @@ async def test_a_database_that_is_not_up_yet_is_waited_for(folder: Path) -> None
         status = await script.wait()
     assert first_line.startswith(f"waiting up to 11 s for the database at {postgres.host}:{postgres.port}: ")
     assert status == 0
-    assert output.splitlines()[-1].startswith("tier free created ")
+    assert output.splitlines()[-1].startswith("superuser admin created ")
 
 
 async def test_a_queue_that_is_not_up_yet_is_waited_for(folder: Path, services: Services) -> None:
@@ -72,7 +72,7 @@ async def test_a_queue_that_is_not_up_yet_is_waited_for(folder: Path, services: 
 @pytest.mark.parametrize(
     ("module", "variable", "reason"),
     [
-        (TIER, "DATABASE_WAIT_SECONDS", "error: cannot connect to the database"),
+        (SUPERUSER, "DATABASE_WAIT_SECONDS", "error: cannot connect to the database"),
         (WEB, "DATABASE_WAIT_SECONDS", "cannot connect to the database"),
         (GUNICORN, "DATABASE_WAIT_SECONDS", "cannot connect to the database"),
         (WORKER, "REDIS_QUEUE_WAIT_SECONDS", "Connection refused"),
@@ -91,7 +91,7 @@ async def test_waiting_ends_with_a_reason(
 
 async def test_a_wrong_password_is_not_waited_for(services: Services) -> None:
     """A permanent error is reported at once."""
-    script = await start(TIER, services.environment(POSTGRES_PASSWORD="wrong"))
+    script = await start(SUPERUSER, services.environment(POSTGRES_PASSWORD="wrong"))
     output, _ = await asyncio.wait_for(script.communicate(), 15)
     assert script.returncode == 1
     assert b"password authentication failed" in output

@@ -15,7 +15,7 @@ ALLOWED = {200, 201, 401, 403, 404, 422, 503}
 
 
 async def test_concurrent_changes_of_the_same_rows(client: httpx.AsyncClient, rows: Rows) -> None:
-    """Posts are written while their author is removed, tiers given while they are deleted, names swapped."""
+    """Rows are written and given while what they belong to is removed, names swapped."""
     chance = random.Random(7)
     root = await rows.superuser()
     seen: Counter[int] = Counter()

@@ -256,7 +256,7 @@ async def application(settings: Settings) -> AsyncIterator[tuple[FastAPI, httpx.
 
 def requests_of(account: Account, root: Account, post_id: int, tier: str) -> list[dict[str, Any]]:
     """One request to everything that reads or writes the database."""
-    name, mine, theirs = account.username, account.headers, root.headers
+    name, mine = account.username, account.headers
     cookie = {**mine, "Cookie": f"refresh_token={account.refresh_token}"}
     rule = {"path": "api/v1/users", "limit": 1, "period": 1}
     return [
@@ -265,13 +265,13 @@ def requests_of(account: Account, root: Account, post_id: int, tier: str) -> lis
         {"method": "PATCH", "url": f"/{name}/post/{post_id}", "headers": mine, "json": {"title": "Changed"}},
         {"method": "POST", "url": f"/{name}/post", "headers": mine, "json": POST},
         {"method": "GET", "url": f"/{name}/posts", "headers": {}},
-        {"method": "GET", "url": f"/user/{name}/rate_limits", "headers": theirs},
+        {"method": "GET", "url": f"/user/{name}/rate_limits", "headers": root.headers},
         {"method": "GET", "url": f"/user/{name}/tier", "headers": {}},
-        {"method": "PATCH", "url": f"/tier/{tier}", "headers": theirs, "json": {}},
-        {"method": "POST", "url": f"/tier/{tier}/rate_limit", "headers": theirs, "json": rule},
+        {"method": "PATCH", "url": f"/tier/{tier}", "headers": root.headers, "json": {}},
+        {"method": "POST", "url": f"/tier/{tier}/rate_limit", "headers": root.headers, "json": rule},
         {"method": "DELETE", "url": f"/{name}/post/999999", "headers": mine},
-        {"method": "DELETE", "url": f"/{name}/db_post/999999", "headers": theirs},
-        {"method": "PATCH", "url": f"/user/{name}/tier", "headers": theirs, "json": {"tier_id": 999}},
+        {"method": "DELETE", "url": f"/{name}/db_post/999999", "headers": root.headers},
+        {"method": "PATCH", "url": f"/user/{name}/tier", "headers": root.headers, "json": {"tier_id": 999}},
         {"method": "POST", "url": "/refresh", "headers": cookie},
         {"method": "GET", "url": "/ready", "headers": {}},
     ]

@@ -34,6 +34,8 @@ _PRODUCERS = {
 """For each path that creates something: the field of its response, and the parameter of paths that it is a value of."""
 
 Place = dict[str, Any]
+_RULE: Place = {"path": "api/v1/tasks/task", "limit": 1_000_000, "period": 1}
+_POST: Place = {"title": "A title", "text": "A text"}
 
 
 async def _promote(username: str) -> None:
@@ -80,15 +82,11 @@ class Run:
         return account
 
     def _create_first_rows(self, creator: Account) -> None:
-        name = creator.username
-        tier = f"tier of {name}"
-        rule = {"path": "api/v1/tasks/task", "limit": 1_000_000, "period": 1}
-        post = {"title": "A title", "text": "A text"}
-        requests: tuple[tuple[str, Place, Place], ...] = (
-            ("/tier", {}, {"name": tier}),
-            ("/tier/{tier_name}/rate_limit", {"tier_name": tier}, rule),
-            ("/{username}/post", {"username": name}, post),
-        )
+        requests: list[tuple[str, Place, Place]] = [
+            ("/tier", {}, {"name": f"tier of {creator.username}"}),
+            ("/tier/{tier_name}/rate_limit", {"tier_name": f"tier of {creator.username}"}, _RULE),
+            ("/{username}/post", {"username": creator.username}, _POST),
+        ]
         for template, values, body in requests:
             url = API + template.format(**values)
             response = httpx.post(url, json=body, headers=creator.headers).raise_for_status()

@@ -42,6 +42,8 @@ def remove(staging: Staging, parts: list[Part]) -> Report:
     while unused := sweep.remove_unused(staging, before):
         report.unused += unused
         _ruff(staging, "check", "--fix", "--select", "F401")
+    # What only a removed line used: `row = ...; return row`.
+    _ruff(staging, "check", "--fix", "--unsafe-fixes", "--select", "RET504")
     _ruff(staging, "format")
     _ruff(staging, "check", "--fix", "--fixable", "I,F401,RUF022,RUF100")
     if problems := _ruff(staging, "check", "--select", "E9,F"):

@@ -9,8 +9,8 @@ Edits = tuple[tuple[str, str], ...]
 USER_FIELD: dict[str, Edits] = {
     "src/app/models/user.py": (
         (
-            "    tier_id: Mapped[int",
-            "    nickname: Mapped[str | None] = mapped_column(String(9), default=None)\n    tier_id: Mapped[int",
+            "    is_superuser: Mapped[bool]",
+            "    nickname: Mapped[str | None] = mapped_column(String(9), default=None)\n    is_superuser: Mapped[bool]",
         ),
     ),
     "src/app/schemas/user.py": (

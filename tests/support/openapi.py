@@ -120,7 +120,7 @@ class Call:
 
 
 class World:
-    """A user, a tier with a rate limit, and a post: what the examples name."""
+    """What the examples name: a user, and rows of the other entities."""
 
     def __init__(self, application: FastAPI, client: httpx.AsyncClient, rows: Rows) -> None:
         self.application = application
