@@ -22,7 +22,7 @@ from dev.parts.manifest import read_parts
 from dev.parts.staging import ignored
 
 ROOT = Path(__file__).resolve().parents[2]
-SETS = ("chaos,benchmarks",)
+SETS = ("chaos,benchmarks", "posts,tiers,outbox")
 """Those that people remove together."""
 TESTS = (
     "tests/test_one_identity.py",
