@@ -29,8 +29,9 @@ RUN python -m venv /opt/venv \
 # For the service `pytest`. The tests start their own servers, which are installed as Python packages.
 FROM packages AS test
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends curl make pgbouncer \
-    && rm -rf /var/lib/apt/lists/*
+    && apt-get install --yes --no-install-recommends curl git make pgbouncer \
+    && rm -rf /var/lib/apt/lists/* \
+    && git config --system --add safe.directory '*'
 COPY --from=lists /code/dev.txt /tmp/
 RUN pip install --require-hashes --requirement /tmp/dev.txt \
     && useradd --system --create-home --uid 10001 app

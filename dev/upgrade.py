@@ -108,7 +108,9 @@ def prepare(version: Path, changes: Changes, copied: Sequence[Path] = ()) -> str
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     run(version, "git", "add", "--all")
     tree = run(version, "git", "write-tree")
-    return run(version, "git", "commit-tree", tree, "-p", "HEAD", "-m", "the template as the project has it")
+    # This commit is never in the project's history, so it needs no name of the developer.
+    identity = ("-c", "user.name=Template", "-c", "user.email=template@example.com")
+    return run(version, "git", *identity, "commit-tree", tree, "-p", "HEAD", "-m", "the template as the project has it")
 
 
 def merge(project: Path, base: str, version: str, other: str) -> list[str]:
