@@ -28,7 +28,7 @@ ALONE := -m "alone and not compose"
 SOURCES := src dev deploy tests gunicorn.conf.py $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help run debug servers psql valkey-cli logs reset install test test-compose bench profile entity entity-remove check deploy-check chaos fuzz remove drill rename upgrade rehearsal format clean python
+.PHONY: help run debug servers psql valkey-cli logs reset install test test-compose test-image bench profile entity entity-remove check deploy-check chaos fuzz remove drill rename upgrade rehearsal format clean python
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -76,6 +76,10 @@ coverage: install ## Run all tests and list the lines they do not cover; takes t
 
 test-compose: install ## Run the tests of the compose files, which need Docker
 	$(PY) -m pytest -m compose $(ARGS)
+
+test-image: ## Run all tests in the image, on its Python; needs Docker
+	docker compose run --rm --build pytest python -m pytest $(SIDE_BY_SIDE)
+	docker compose run --rm pytest python -m pytest $(ALONE)
 
 bench: install ## Compare the hot requests with a hand-written application (ONLY=S1,S4 ROUNDS=5 SECONDS=5)
 	$(PY) -m benchmarks.compare --only "$(ONLY)" --rounds $(ROUNDS) --seconds $(SECONDS)
