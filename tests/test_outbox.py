@@ -24,7 +24,7 @@ from app.core.config import (
 )
 from app.core.features import FeatureDisabledError
 from app.core.logger import request_id
-from app.core.outbox import NewTask, Sweep, TaskRefusedError, find_task
+from app.core.outbox import NewTask, Sweep, TaskRefusedError, delivery, find_task
 from app.core.queue.view import TaskState, TaskStatus, read_task
 from app.core.resources import Resources, open_resources
 from app.core.setup import create_application
@@ -243,6 +243,24 @@ class TestRefusedBeforeTheCommit:
     async def test_arguments_that_are_not_plain_data(self, process: Resources) -> None:
         with pytest.raises(SerializationError):
             await enqueue(outbox.database_of(process), tasks.note, object())
+
+
+class TestTable:
+    @pytest.mark.parametrize("behind_pgbouncer", [False, True])
+    async def test_the_space_of_sent_tasks_is_soon_used_again(
+        self, services: Services, rows: Rows, monkeypatch: pytest.MonkeyPatch, behind_pgbouncer: bool
+    ) -> None:
+        """Behind PgBouncer each statement is in a transaction, where PostgreSQL does not allow VACUUM."""
+        monkeypatch.setattr(delivery, "VACUUM_AFTER", 10)
+        async with outbox.process(services.settings(DATABASE_PGBOUNCER=behind_pgbouncer)) as process:
+            with recorded_statements(outbox.database_of(process)) as statements:
+                for number in range(25):
+                    await enqueue(outbox.database_of(process), tasks.note, number)
+                await outbox.emptied(process)
+                await enqueue(outbox.database_of(process), tasks.note, 25)
+                await outbox.emptied(process)  # the relay is done with what it did before
+        vacuums = [statement for statement in statements if statement == "VACUUM (SKIP_LOCKED) outbox"]
+        assert bool(vacuums) == (not behind_pgbouncer)
 
 
 class TestRegistration:

@@ -98,6 +98,11 @@ class Database:
             raise TypeError("the engine of a Database is made by create_pooled_engine")
         return pool
 
+    @property
+    def has_transactions(self) -> bool:
+        """Whether a transaction surrounds each single statement, as behind PgBouncer."""
+        return self._begin is not None
+
     def sql(self, statement: Executable, parameters: Parameters | None = None) -> str:
         """What is sent to the server, with placeholders for the values."""
         return self._statements.compile(statement, parameters or {}).sql

@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 RETRY_SECONDS = 60
 """After which a task that Redis has refused is sent again."""
 MAX_REASON = 500
+VACUUM_AFTER = 20_000
+"""Deleted rows after which a process lets their space be used again; autovacuum looks only once a minute."""
 _TEMPORARY = (OutOfMemoryError, ReadOnlyError)
 """Error replies that say nothing about the task, also where Redis still stores a smaller value."""
 
@@ -47,6 +49,7 @@ class Delivery:
     def __init__(self, database: Database, queue: JobQueue) -> None:
         self.database = database
         self.queue = queue
+        self._deleted = 0
 
     async def deliver(self, entries: Sequence[Entry]) -> bool:
         """Sends and settles them; False if Redis is unavailable: the rows that it does not have are released then."""
@@ -98,6 +101,18 @@ class Delivery:
         for statement, ids in ((writes.FORGET, plain), (writes.MARK_SENT, ordered)):
             if ids:
                 await self.database.execute(statement, {"ids": ids})
+        self._deleted += len(plain)
+        if self._deleted >= VACUUM_AFTER:
+            self._deleted = 0
+            await self._vacuum()
+
+    async def _vacuum(self) -> None:
+        if self.database.has_transactions:  # where VACUUM is not allowed; autovacuum has to do
+            return
+        try:
+            await self.database.execute(writes.VACUUM)
+        except Exception as error:  # noqa: BLE001 - the tasks are sent, and autovacuum will come
+            logger.warning("the table of the outbox could not be vacuumed: %r", error)
 
     async def _refuse(self, entry: Entry, error: RedisError) -> None:
         if not entry.was_refused:

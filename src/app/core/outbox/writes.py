@@ -16,6 +16,7 @@ from sqlalchemy import (
     func,
     or_,
     select,
+    text,
     true,
     update,
 )
@@ -109,3 +110,4 @@ SENT = (
     .limit(bindparam("limit"))
 )
 """Tasks with an order key that the queue has."""
+VACUUM = text(f"VACUUM (SKIP_LOCKED) {OutboxRow.__tablename__}")
