@@ -1,5 +1,7 @@
 """The application factory: what the settings leave out is not there, and two applications do not mix."""
 
+import logging
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -145,6 +147,19 @@ async def test_keywords_go_to_fastapi_and_win(settings: Settings) -> None:
 def test_the_settings_of_a_feature_are_its_switch(settings: Settings) -> None:
     assert isinstance(settings, RedisRateLimiterSettings)
     assert not issubclass(OnlyTheDatabase, RedisRateLimiterSettings)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root can write everywhere")
+@pytest.mark.parametrize("unwritable", ["folder", "file"])
+def test_log_files_that_cannot_be_written_are_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unwritable: str
+) -> None:
+    monkeypatch.setattr(logger, "LOG_FILE", tmp_path / "app.log")
+    (tmp_path / "app.log").touch()
+    assert logger._open_log_file(logging.Formatter())
+    (tmp_path if unwritable == "folder" else tmp_path / "app.log").chmod(0o555)
+    assert logger._open_log_file(logging.Formatter()) is None
+    tmp_path.chmod(0o755)
 
 
 def test_the_log_folder_is_inside_the_package() -> None:

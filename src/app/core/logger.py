@@ -1,6 +1,7 @@
 """Where log lines go: standard error, and `app/logs/app.log` where that can be written."""
 
 import logging
+import os
 import sys
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -18,9 +19,16 @@ KEPT_LOG_FILES = 5
 SERVER_LOGGERS = ("uvicorn", "uvicorn.access", "uvicorn.error", "gunicorn.error", "gunicorn.access", "arq")
 
 
+def _can_write_logs() -> bool:
+    # Rotation needs the folder, too. A container may see the log files of the developer, but not write to them.
+    return os.access(LOG_FILE.parent, os.W_OK) and (not LOG_FILE.exists() or os.access(LOG_FILE, os.W_OK))
+
+
 def _open_log_file(formatter: logging.Formatter) -> logging.Handler | None:
     try:
         LOG_FILE.parent.mkdir(exist_ok=True)
+        if not _can_write_logs():
+            return None
         handler = RotatingFileHandler(
             LOG_FILE, maxBytes=MAX_LOG_FILE_BYTES, backupCount=KEPT_LOG_FILES, encoding="utf-8", delay=True
         )
