@@ -6,7 +6,6 @@ from typing import Annotated
 from arq import ArqRedis
 from fastapi import Depends, Path, Request
 from fastapi.security import OAuth2PasswordBearer
-from pydantic import BeforeValidator
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.api.address_limits import limited_address
@@ -30,7 +29,7 @@ from app.core.features import require
 from app.core.limits.lockout import LoginLockout
 from app.core.passwords import PasswordHasher
 from app.core.resources import Resources, resources_of
-from app.core.schemas import Id, Text
+from app.core.schemas import DIGITS_ONLY, Id, Text
 from app.core.security import TokenClaims
 from app.core.utils.cache import provides_only
 from app.crud.crud_rate_limit import TierRule, crud_rate_limits
@@ -38,14 +37,6 @@ from app.crud.crud_tier import crud_tiers
 from app.crud.crud_users import StoredUser, UserWithRules, crud_users
 from app.middleware.request_log import CALLER_KEY
 from app.schemas.tier import TierRead
-
-
-def _check_digits(value: object) -> object:
-    # Pydantic also reads ` 1`, `+1`, `1_0` and `1.0` as integers: one resource would have many paths.
-    if isinstance(value, str) and not (value.isascii() and value.isdigit()):
-        raise ValueError("an id is written in decimal digits")
-    return value
-
 
 oauth2_scheme = OAuth2PasswordBearer(
     tokenUrl="/api/v1/login",
@@ -60,7 +51,7 @@ BearerToken = Annotated[str | None, Depends(oauth2_scheme)]
 
 PathUsername = Annotated[Text, Path(description="The username of the user.", examples=["userson"])]
 PathTierName = Annotated[Text, Path(description="The name of the tier.", examples=["free"])]
-PathId = Annotated[Id, BeforeValidator(_check_digits), Path(description="The `id` in the list.", examples=[1])]
+PathId = Annotated[Id, DIGITS_ONLY, Path(description="The `id` in the list.", examples=[1])]
 
 
 @provides_only

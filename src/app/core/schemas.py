@@ -8,6 +8,7 @@ from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     EmailStr,
     Field,
@@ -51,6 +52,13 @@ def _to_utc(value: datetime) -> datetime:
         raise ValueError("the time is before the year 1 or after the year 9999 in UTC") from None
 
 
+def _check_digits(value: object) -> object:
+    # Pydantic also reads ` 1`, `+1`, `1_0` and `1.0` as integers: one resource would have many paths.
+    if isinstance(value, str) and not (value.isascii() and value.isdigit()):
+        raise ValueError("an id is written in decimal digits")
+    return value
+
+
 Text = Annotated[str, AfterValidator(_refuse_nul)]
 """A string that PostgreSQL can hold."""
 
@@ -70,6 +78,8 @@ UtcDatetime = Annotated[AwareDatetime, AfterValidator(_to_utc)]
 
 Int32 = Annotated[int, Field(ge=MIN_INT32, le=MAX_INT32)]
 Id = Annotated[int, Field(ge=1, le=MAX_INT32)]
+DIGITS_ONLY = BeforeValidator(_check_digits)
+"""For ids in paths."""
 PositiveInt32 = Annotated[int, Field(ge=1, le=MAX_INT32)]
 TotalCount = Annotated[int, Field(description="The number of items in the whole list.", examples=[1])]
 HasMore = Annotated[bool, Field(description="Whether the list continues after this page.", examples=[False])]
