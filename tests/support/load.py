@@ -12,7 +12,7 @@ import httpx
 PAUSE_SECONDS = 0.01
 CUT = "cut"
 """A response of which only the beginning has come."""
-_CUT = "without sending complete message body"
+_CUT_MESSAGE = "without sending complete message body"
 
 
 @dataclass
@@ -49,7 +49,7 @@ async def load(
                     response = await client.request(method, url)
                     report.responses[str(response.status_code)] += 1
                 except httpx.HTTPError as error:
-                    report.responses[CUT if _CUT in str(error) else repr(error)] += 1
+                    report.responses[CUT if _CUT_MESSAGE in str(error) else repr(error)] += 1
                 report.seconds.append(time.monotonic() - begin)
                 await asyncio.sleep(PAUSE_SECONDS)
 
