@@ -25,6 +25,7 @@ from app.models.user import User
 from app.schemas import user as schemas
 from tests.conftest import Services
 from tests.helper import API, Rows, running
+from tests.support.isolation import PREFIX_FOR_TESTS
 from tests.support.readme import README, ROOT, blocks, chapter, copy_project
 
 PYTHON = shlex.quote(sys.executable)
@@ -222,8 +223,11 @@ def test_the_account_of_the_developers_file(services: Services) -> None:
 """
 
 
-async def test_the_test_of_an_item(tmp_path: Path) -> None:
+async def test_the_test_of_an_item(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The example of chapter 7 passes as a test of this suite, whatever `src/.env` holds; only `TEST_...` counts."""
+    # This run may have taken over those of the developer's own file, and variables win over the file.
+    for name in [name for name in os.environ if name.startswith(PREFIX_FOR_TESTS)]:
+        monkeypatch.delenv(name)
     project = copy_project(tmp_path)
     (project / "src" / ".env").write_text(DEVELOPERS_FILE)
     (project / "tests" / "test_items.py").write_text(blocks("7. Testing", "python")[0] + ACCOUNT_TEST)
