@@ -19,9 +19,9 @@ from app.core.config import AppSettings, Settings
 from app.core.log_formats import JSONFormatter, text_formatter
 from app.core.log_text import TextFormatter
 from app.core.queue.jobs import JobQueue
+from app.core.request_log.collector import RequestLog
+from app.core.request_log.lines import LOGGER, RequestLines, kind_of
 from app.core.setup import create_application
-from app.core.telemetry.request_lines import LOGGER, RequestLines, kind_of
-from app.core.telemetry.request_log import RequestLog
 from app.core.trace_context import carried, request_id, resumed
 from app.core.worker.runtime.context import TaskContext
 from dev.local.ports import free_port

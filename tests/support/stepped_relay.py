@@ -2,13 +2,17 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from app.core.outbox import Sweep
 from app.core.redis import RedisUnavailableError
 from app.core.resources import Resources
-from app.core.telemetry.wrapping import replace_method
 from tests.support import outbox
+
+
+def _replace_method(owner: object, name: str, make: Callable[[Any], Any]) -> None:
+    setattr(owner, name, make(getattr(owner, name)))
 
 
 class SteppedRelay:
@@ -21,9 +25,10 @@ class SteppedRelay:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._under_way = 0
         self._running: asyncio.Task[bool] | None = None
-        replace_method(outbox.database_of(process), "execute", self._stepped)
-        replace_method(outbox.queue_of(process), "submit", lambda submit: self._stepped(self._lossy(submit)))
-        replace_method(outbox.queue_of(process), "ping", self._lossy)
+        database, queue = outbox.database_of(process), outbox.queue_of(process)
+        _replace_method(database, "execute", self._stepped)
+        _replace_method(queue, "submit", lambda submit: self._stepped(self._lossy(submit)))
+        _replace_method(queue, "ping", self._lossy)
 
     async def step(self) -> None:
         """Returns when the relay waits again, or has settled its batch."""

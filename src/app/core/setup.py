@@ -29,6 +29,7 @@ from app.core.config import (
 )
 from app.core.db.migrate import apply_migrations
 from app.core.logger import configure_logging
+from app.core.request_log.collector import RequestLog, create_request_log
 from app.core.resources import open_resources
 from app.core.settings.base import SettingsBase
 from app.core.telemetry.switch import WebTelemetry
@@ -51,7 +52,11 @@ class Lifespan(Protocol):
 
 
 def _lifespan(
-    settings: SettingsBase, create_tables_on_start: bool, inner: Lifespan | None, telemetry: WebTelemetry
+    settings: SettingsBase,
+    create_tables_on_start: bool,
+    inner: Lifespan | None,
+    request_log: RequestLog | None,
+    telemetry: WebTelemetry,
 ) -> Lifespan:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[Any]:
@@ -63,8 +68,8 @@ def _lifespan(
         if create_tables_on_start and isinstance(settings, PostgresSettings) and settings.CREATE_TABLES_ON_START:
             await apply_migrations(settings)
         async with AsyncExitStack() as stack:
-            if telemetry.request_log:
-                stack.enter_context(telemetry.request_log)
+            if request_log:
+                stack.enter_context(request_log)
             app.state.resources = await stack.enter_async_context(open_resources(settings, _task_names(settings)))
             await stack.enter_async_context(telemetry.open(app.state.resources))
             state = await stack.enter_async_context(inner(app)) if inner else None
@@ -138,7 +143,7 @@ class _ObservedApplication(_Application):
         await super().__call__(scope, receive, send)
 
 
-def _middleware(settings: SettingsBase, index: RouteIndex, telemetry: WebTelemetry) -> list[Middleware]:
+def _middleware(settings: SettingsBase, index: RouteIndex, request_log: RequestLog | None) -> list[Middleware]:
     """Outermost first; a part or layer whose settings are left out is None."""
     app = settings if isinstance(settings, AppSettings) else None
     origins = partial(AllowedOriginsMiddleware, origins=app.CORS_ORIGINS) if app and app.CORS_ORIGINS else None
@@ -152,7 +157,7 @@ def _middleware(settings: SettingsBase, index: RouteIndex, telemetry: WebTelemet
                 ClientCache(settings.CLIENT_CACHE_MAX_AGE) if isinstance(settings, ClientSideCacheSettings) else None
             ),
             body_limit=BodyLimit(app.MAX_REQUEST_BODY_BYTES) if app else None,
-            request_log=telemetry.request_log,
+            request_log=request_log,
             # Without them a browser would hide the error from a page of an allowed origin.
             on_error=origins(send_internal_server_error) if origins else send_internal_server_error,
         ),
@@ -180,8 +185,9 @@ def create_application(
     """
     metadata = _metadata(settings) if isinstance(settings, AppSettings) else {}
     telemetry = WebTelemetry(settings)
+    request_log = create_request_log(settings, has_traces=telemetry.is_observed)
     own = {
-        "lifespan": _lifespan(settings, create_tables_on_start, lifespan, telemetry),
+        "lifespan": _lifespan(settings, create_tables_on_start, lifespan, request_log, telemetry),
         "telemetry": telemetry.fastapi_options,
     }
     app = (_ObservedApplication if telemetry.is_observed else _Application)(**{**own, **metadata, **kwargs})
@@ -192,6 +198,6 @@ def create_application(
     app.state.reserved_usernames = reserved_names(app.routes)
     install_docs(app, settings)
     install_error_handlers(app)
-    for layer in reversed(_middleware(settings, index, telemetry)):
+    for layer in reversed(_middleware(settings, index, request_log)):
         app.add_middleware(layer.cls, *layer.args, **layer.kwargs)
     return app

@@ -5,7 +5,7 @@ One layer instead of seven, because every layer costs each request a call, a clo
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.core.telemetry.request_log import RequestLog
+from app.core.request_log.collector import RequestLog
 from app.core.trace_context import request_id
 from app.middleware.body_limit import BodyLimit
 from app.middleware.client_cache import ClientCache

@@ -4,7 +4,7 @@ from asyncio import CancelledError
 from time import perf_counter, time
 from typing import TYPE_CHECKING, Any
 
-from app.core.telemetry.request_log import RequestLog
+from app.core.request_log.collector import RequestLog
 from app.middleware.trusted_proxies import server_connection
 
 if TYPE_CHECKING:

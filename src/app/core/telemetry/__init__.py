@@ -1,7 +1,5 @@
-"""What can be seen of a running application from outside: a line per request, traces and metrics.
+"""What can be seen of a running application from outside: traces and metrics, by OpenTelemetry.
 
-- `request_log` collects an entry per request and writes the lines together, outside of the requests; `request_lines`
-  is how they look.
 - `switch` decides whether spans and figures are exported. If they are not, nothing of OpenTelemetry's SDK is imported
   and no code of this room runs in a request, a statement or a command.
 - `sdk` sets up OpenTelemetry from the settings and the standard variables, `prometheus` the port for scrapes, and

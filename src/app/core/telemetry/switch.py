@@ -12,8 +12,6 @@ from app.core.resources import Resources
 from app.core.settings.base import SettingsBase
 from app.core.settings.sources import ENV_FILE, read_given
 from app.core.telemetry.late import LateMeterProvider, LateTracerProvider
-from app.core.telemetry.request_log import RequestLog
-from app.core.trace_context import trace_id
 
 _OBSERVE = "app.core.telemetry.observe"
 
@@ -33,9 +31,6 @@ class WebTelemetry:
         self._settings = settings
         self._tracers, self._meters = LateTracerProvider(), LateMeterProvider()
         self.is_observed = is_observed(settings)
-        self.request_log: RequestLog | None = None
-        if isinstance(settings, TelemetrySettings) and settings.LOG_REQUESTS:
-            self.request_log = RequestLog(trace_id) if self.is_observed else RequestLog()
 
     @property
     def fastapi_options(self) -> TelemetryConfig | None:

@@ -11,7 +11,10 @@ import logging
 from collections.abc import Callable
 from typing import Self
 
-from app.core.telemetry.request_lines import LOGGER, Entry, RequestLines, kind_of
+from app.core.config import TelemetrySettings
+from app.core.request_log.lines import LOGGER, Entry, RequestLines, kind_of
+from app.core.settings.base import SettingsBase
+from app.core.trace_context import trace_id
 
 WRITE_SECONDS = 0.25
 MAX_ENTRIES = 1000
@@ -58,3 +61,10 @@ class RequestLog:
     def __exit__(self, *_: object) -> None:
         self.write()
         atexit.unregister(self.write)
+
+
+def create_request_log(settings: SettingsBase, *, has_traces: bool) -> RequestLog | None:
+    """None where the settings switch it off; `has_traces` says whether a line may have the id of a trace."""
+    if not isinstance(settings, TelemetrySettings) or not settings.LOG_REQUESTS:
+        return None
+    return RequestLog(trace_id) if has_traces else RequestLog()
