@@ -68,6 +68,7 @@ def redis_settings(**changes: object) -> SimpleNamespace:
     values: dict[str, object] = {}
     for part in places.REDIS_PARTS:
         values |= {f"{part}_HOST": "localhost", f"{part}_PORT": 6379, f"{part}_PASSWORD": "", f"{part}_SSL": False}
+        values[f"{part}_URL"] = "redis://localhost:6379/0"
     return SimpleNamespace(**(values | changes))
 
 
@@ -181,14 +182,26 @@ class TestServerChoice:
         with pytest.raises(ServiceError, match="share one local Valkey"):
             self.choose(redis_settings(), given, folder)
 
+    def test_the_server_of_a_url_is_used_and_the_others_are_started(self, folder: Path) -> None:
+        given = {"REDIS_QUEUE_URL": f"redis://app:secret@localhost:{free_port()}/0", "REDIS_QUEUE_HOST": "your_host"}
+        chosen, said = self.choose(redis_settings(), dict(given), folder)
+        assert len(chosen.valkeys) == 1
+        assert {name.rpartition("_")[0] for name in chosen.variables} == {"REDIS_CACHE", "REDIS_RATE_LIMIT"}
+        address = given["REDIS_QUEUE_URL"].partition("@")[2].partition("/")[0]
+        assert said == [f"REDIS_QUEUE: uses the Redis at {address}, {SET_BY_THE_USER}"]
+
     def test_a_feature_that_is_switched_off_starts_nothing(self, folder: Path) -> None:
         chosen, _ = self.choose(SimpleNamespace(), {}, folder)
         assert (chosen.postgres, chosen.valkeys, chosen.variables) == (None, [], {})
 
     def test_the_servers_are_described(self) -> None:
-        values = SimpleNamespace(**vars(settings()), **vars(redis_settings(REDIS_RATE_LIMIT_PORT=7000)))
-        lines = places.describe_servers(values)
-        assert [line.split()[1].rstrip(",") for line in lines] == ["localhost:5432", "localhost:6379", "localhost:7000"]
+        urls = {
+            "REDIS_QUEUE_URL": "rediss://app:p%40ss@queue:7000/1",
+            "REDIS_RATE_LIMIT_URL": "unix:///run/limits?db=1",
+        }
+        values = SimpleNamespace(**vars(settings()), **vars(redis_settings(**urls)))
+        shown = [line.split()[1].rstrip(",") for line in places.describe_servers(values)]
+        assert shown == ["localhost:5432", "localhost:6379", "queue:7000", "/run/limits"]
 
 
 class TestMigrations:

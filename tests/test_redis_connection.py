@@ -21,7 +21,7 @@ from app.core.redis import (
     open_connection,
     stream,
 )
-from app.core.settings.redis import redis_url
+from app.core.settings.redis_url import redis_url
 from dev.services import ValkeyServer, temporary_folder
 from tests.support.tcp import LOOPBACK_CERTIFICATE, loopback_tls, proxy
 

@@ -16,6 +16,7 @@ from sqlalchemy.engine import make_url
 from app.api import router
 from app.core.config import AppSettings, ConfigurationError, CryptSettings, PostgresSettings, Settings
 from app.core.settings.base import load
+from app.core.settings.redis_url import parse_redis_url
 from app.core.settings.sources import read_env_file
 from app.core.settings.unsafe import PUBLISHED_PASSWORDS, PUBLISHED_SECRETS
 from app.core.setup import create_application
@@ -75,16 +76,17 @@ class TestSources:
         assert load(settings_class).POSTGRES_PORT == 1234
 
     def test_the_servers_of_make_run_come_last(self, settings_class: type[Settings]) -> None:
-        """A server whose host or port is given elsewhere is not taken from there at all, its password included."""
+        """A server whose host, port or URL is given elsewhere is not taken from there at all, its password included."""
         servers = settings_class.env_file.parent.parent / ".local" / "servers.env"
         servers.parent.mkdir(exist_ok=True)
         server = {"SERVER": "127.0.0.1", "HOST": "127.0.0.1", "PORT": "7000", "PASSWORD": "of make run"}
-        parts = ("POSTGRES", "REDIS_CACHE", "REDIS_QUEUE")
+        parts = ("POSTGRES", "REDIS_CACHE", "REDIS_QUEUE", "REDIS_RATE_LIMIT")
         servers.write_text("".join(f"{part}_{name}='{value}'\n" for part in parts for name, value in server.items()))
-        write(settings_class, "POSTGRES_PASSWORD=mine\nREDIS_CACHE_PORT=1234\n")
+        write(settings_class, "POSTGRES_PASSWORD=mine\nREDIS_CACHE_PORT=1234\nREDIS_RATE_LIMIT_URL=redis://limits\n")
         settings = load(settings_class)
 
         assert (settings.POSTGRES_SERVER, settings.POSTGRES_PORT) == ("127.0.0.1", 7000)
+        assert (settings.REDIS_RATE_LIMIT_HOST, settings.REDIS_RATE_LIMIT_URL) == ("localhost", "redis://limits")
         assert settings.POSTGRES_PASSWORD == "mine"
         assert (settings.REDIS_CACHE_HOST, settings.REDIS_CACHE_PORT) == ("localhost", 1234)
         assert settings.REDIS_CACHE_PASSWORD == ""
@@ -182,6 +184,54 @@ class TestUrls:
 
     def test_tls_has_its_own_scheme(self, settings_class: type[Settings]) -> None:
         assert settings_class(REDIS_CACHE_SSL=True).REDIS_CACHE_URL.startswith("rediss://")
+
+    def test_a_redis_url_wins_over_its_parts(self, settings_class: type[Settings]) -> None:
+        write(
+            settings_class, "REDIS_CACHE_HOST=other\nREDIS_CACHE_DB=3\nREDIS_CACHE_URL=redis://app:s%40cret@cache:1/2\n"
+        )
+        settings = load(settings_class)
+        address = parse_redis_url(settings.REDIS_CACHE_URL)
+
+        assert (address.host, address.port, address.database) == ("cache", 1, 2)
+        assert (address.user, address.password, str(address)) == ("app", "s@cret", "cache:1")
+        assert "cret" not in repr(settings) + repr(address)
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "localhost:6379",
+            "http://:s3cret@host",
+            "redis://",
+            "redis://:s3cret/9@host:6379/0",
+            "redis://user:12/s3cret@host/0",
+            "redis://:#s3cret@host",
+            "redis://:s3cret@host:s3cret/0",
+            "redis://:[s3cret@host",
+            "redis://:s3cret@host:0",
+            "redis://:s3cret@host/0?password=s3cret",
+            "rediss://:s3cret@host/many",
+            "unix://:s3cret@socket",
+            "unix:///path?db=s3cret",
+        ],
+    )
+    def test_a_wrong_redis_url_is_one_line_without_the_password(self, settings_class: type[Settings], url: str) -> None:
+        write(settings_class, f"REDIS_QUEUE_URL='{url}'\nREDIS_CACHE_PORT=many\n")
+        with pytest.raises(ConfigurationError) as caught:
+            load(settings_class)
+        lines = str(caught.value).splitlines()[1:]
+
+        named = {line.partition(":")[0]: line for line in lines}
+        assert (len(lines), set(named)) == (2, {"REDIS_CACHE_PORT", "REDIS_QUEUE_URL"})
+        assert "redis://user:password@host:6379/0" in named["REDIS_QUEUE_URL"]
+        assert "s3cret" not in named["REDIS_QUEUE_URL"]
+
+    def test_a_redis_url_with_a_published_password_is_refused_outside_local(
+        self, settings_class: type[Settings]
+    ) -> None:
+        values = {"ENVIRONMENT": "production", "REDIS_QUEUE_URL": "redis://:your_password@host", **SAFE}
+        write(settings_class, "".join(f"{name}={value}\n" for name, value in values.items()))
+        with pytest.raises(ConfigurationError, match="REDIS_QUEUE_URL: has a published example as its password"):
+            load(settings_class)
 
 
 class TestRefusals:

@@ -226,8 +226,8 @@ async def test_what_an_unavailable_redis_leaves_undone_is_counted(
     services: Services, rows: Rows, tmp_path: Path
 ) -> None:
     with ValkeyServer(tmp_path / "valkey") as valkey, collecting() as collector:
-        settings = observed(services, collector, REDIS_CACHE_PORT=valkey.port, REDIS_RATE_LIMIT_PORT=valkey.port)
-        settings = settings.model_copy(update={"REDIS_CACHE_PASSWORD": "", "REDIS_RATE_LIMIT_PASSWORD": ""})
+        url = f"redis://127.0.0.1:{valkey.port}"
+        settings = observed(services, collector, REDIS_CACHE_URL=url, REDIS_RATE_LIMIT_URL=url)
         async with running(create_application(router=router, settings=settings)) as client:
             await asyncio.to_thread(valkey.kill)
             await client.get(f"{API}/users")

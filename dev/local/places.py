@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
+from urllib.parse import urlsplit
 
 REDIS_PARTS = ("REDIS_CACHE", "REDIS_QUEUE", "REDIS_RATE_LIMIT")
 _THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -25,7 +26,8 @@ class LocalSettings(Protocol):
 class Place:
     """The address of one part's server: `part` is the prefix of its variables, such as REDIS_CACHE.
 
-    It is `given` if the environment or `src/.env` sets the host or the port. `password` is empty if none is set there.
+    It is `given` if the environment or `src/.env` sets the host, the port or the URL. `password` is empty if none is
+    set there. `url_address` is the address of a URL, whose server is used and never started.
     """
 
     part: str
@@ -34,6 +36,7 @@ class Place:
     password: str
     given: bool
     tls: bool
+    url_address: str = ""
 
     @property
     def host_variable(self) -> str:
@@ -57,7 +60,13 @@ class Place:
         return self.host in _THIS_MACHINE
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+        return self.url_address or f"{self.host}:{self.port}"
+
+
+def address_in(url: str) -> str:
+    """Host and port, or the path of the socket: what may be shown of a URL with a password."""
+    parts = urlsplit(url)
+    return parts.netloc.rpartition("@")[2] or parts.path
 
 
 def find_place(settings: LocalSettings, part: str, given: Collection[str]) -> Place | None:
@@ -69,7 +78,16 @@ def find_place(settings: LocalSettings, part: str, given: Collection[str]) -> Pl
     is_given = host_variable in given or f"{part}_PORT" in given
     password = getattr(settings, f"{part}_PASSWORD") if f"{part}_PASSWORD" in given else ""
     tls = getattr(settings, f"{part}_SSL", False)
-    return Place(part, str(host), int(getattr(settings, f"{part}_PORT")), str(password), is_given, bool(tls))
+    url = str(getattr(settings, f"{part}_URL")) if f"{part}_URL" in given else ""
+    return Place(
+        part,
+        str(host),
+        int(getattr(settings, f"{part}_PORT")),
+        str(password),
+        is_given or bool(url),
+        bool(tls),
+        address_in(url),
+    )
 
 
 def find_redis_places(settings: LocalSettings, given: Collection[str]) -> list[Place]:
@@ -84,6 +102,7 @@ def describe_servers(settings: LocalSettings) -> list[str]:
     if hasattr(settings, "POSTGRES_SERVER"):
         where = f"{settings.POSTGRES_SERVER}:{settings.POSTGRES_PORT}"
         lines.append(f"PostgreSQL     {where}, database {settings.POSTGRES_DB} (make psql)")
-    places = find_redis_places(settings, ())
-    lines += [f"Valkey         {place} (make valkey-cli)" for place in dict.fromkeys(map(str, places))]
+    urls = [getattr(settings, f"{part}_URL", None) for part in REDIS_PARTS]
+    places = dict.fromkeys(address_in(url) for url in urls if url)
+    lines += [f"Valkey         {place} (make valkey-cli)" for place in places]
     return lines

@@ -82,11 +82,11 @@ class ServerChoice:
 
     def _may_start(self, place: Place, name: str) -> bool:
         """Whether this run may have to start the server; says where it is if not."""
-        if place.is_placeholder:
+        if not place.url_address and place.is_placeholder:
             raise ServiceError(
                 f"{place.host_variable}: replace the placeholder in src/.env, or leave it empty and a server is started"
             )
-        if place.given and not place.is_on_this_machine:
+        if place.url_address or (place.given and not place.is_on_this_machine):
             self._say(f"{place.part}: uses the {name} at {place}, which is set in src/.env or the environment")
             return False
         return True

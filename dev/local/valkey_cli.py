@@ -15,14 +15,13 @@ from typing import Any
 
 from redis import Redis, RedisError
 
+from dev.local.places import address_in
+
 with contextlib.suppress(ImportError):
     import readline  # noqa: F401 - `input` keeps a history with it
 
 
-def connect(part: str) -> "Redis":
-    """A client for the server of this part of the application."""
-    settings = import_module("src.app.core.config").settings
-    url = getattr(settings, f"REDIS_{part.upper()}_URL")
+def connect(url: str) -> "Redis":
     client: Redis = Redis.from_url(url, decode_responses=True, encoding_errors="backslashreplace", socket_timeout=5)
     client.response_callbacks.clear()  # as the server sends it
     return client
@@ -70,11 +69,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--part", choices=("cache", "queue", "rate_limit"), default="cache")
     parser.add_argument("command", nargs=argparse.REMAINDER, help="for example: GET key")
     options = parser.parse_args(arguments)
-    with connect(options.part) as client:
+    settings = import_module("src.app.core.config").settings
+    url = getattr(settings, f"REDIS_{options.part.upper()}_URL")
+    with connect(url) as client:
         if options.command:
             return 0 if run_command(client, options.command) else 1
-        where = client.connection_pool.connection_kwargs
-        read_commands(client, f"{where['host']}:{where['port']}> ")
+        read_commands(client, f"{address_in(url)}> ")
     return 0
 
 

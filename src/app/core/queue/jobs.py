@@ -15,6 +15,7 @@ from redis.asyncio import BlockingConnectionPool
 from app.core.config import RedisQueueSettings
 from app.core.queue.codec import dumps, dumps_with_context, loads
 from app.core.redis import Argument, RedisConnection
+from app.core.settings.redis_url import parse_redis_url
 
 TIMEOUT_SECONDS = 1.0
 KEPT_UNTIL_RUN_MS = 10 * 365 * 24 * 3600 * 1000
@@ -123,11 +124,14 @@ class PipelinedJobQueue(JobQueue):
 
 def redis_settings(settings: RedisQueueSettings) -> RedisSettings:
     """How `arq --check` reaches the queue's Redis, in arq's terms."""
+    address = parse_redis_url(settings.REDIS_QUEUE_URL)
     return RedisSettings(
-        host=settings.REDIS_QUEUE_HOST,
-        port=settings.REDIS_QUEUE_PORT,
-        password=settings.REDIS_QUEUE_PASSWORD or None,
-        database=settings.REDIS_QUEUE_DB,
-        ssl=settings.REDIS_QUEUE_SSL,
+        host=address.host,
+        port=address.port,
+        unix_socket_path=address.path or None,
+        username=address.user or None,
+        password=address.password or None,
+        database=address.database,
+        ssl=address.tls,
         conn_retries=1,
     )

@@ -9,7 +9,6 @@ from hashlib import sha1
 from typing import Any
 
 import hiredis
-from redis.asyncio.connection import parse_url
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -17,6 +16,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from app.core.redis.breaker import CircuitBreaker
 from app.core.redis.stream import RedisStream
 from app.core.redis.watchdog import Watchdog
+from app.core.settings.redis_url import RedisAddress, parse_redis_url
 
 Argument = str | bytes | int | float
 _pack: Callable[[tuple[Argument, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment] # its stub declares one part
@@ -37,13 +37,15 @@ class RedisScript:
             return await self._connection.execute("EVAL", self._source, len(keys), *keys, *args)
 
 
-def _greeting(user: str | None, password: str | None, database: int | None) -> list[tuple[Argument, ...]]:
+def _greeting(address: RedisAddress) -> list[tuple[Argument, ...]]:
     """The commands that a new stream begins with."""
     commands: list[tuple[Argument, ...]] = []
-    if password:
-        commands.append(("AUTH", user, password) if user else ("AUTH", password))
-    if database:
-        commands.append(("SELECT", database))
+    if address.user:
+        commands.append(("AUTH", address.user, address.password))
+    elif address.password:
+        commands.append(("AUTH", address.password))
+    if address.database:
+        commands.append(("SELECT", address.database))
     return commands
 
 
@@ -61,20 +63,18 @@ def _current_task() -> asyncio.Task[Any]:
 class RedisConnection:
     """See `app.core.redis` for its guarantees. `name` identifies the server in log lines.
 
-    The URL is redis-py's: `redis://user:password@host:port/database`, or `rediss` for TLS with a verified certificate.
+    The URL is `redis://user:password@host:port/database`, `rediss://...` for TLS with a verified certificate, or
+    `unix:///path?db=database`.
     """
 
     def __init__(self, url: str, *, name: str, timeout_seconds: float) -> None:
-        options = parse_url(url)
-        self._host: str = options.get("host", "localhost")
-        self._port: int = options.get("port", 6379)
-        self._greeting = _greeting(options.get("username"), options.get("password"), options.get("db"))
-        self._has_tls = url.startswith("rediss:")
+        self._address = parse_redis_url(url)
+        self._greeting = [_pack(command) for command in _greeting(self._address)]
         self._timeout = timeout_seconds
         self._stream: RedisStream | None = None
         self._connecting: asyncio.Task[RedisStream | RedisError] | None = None
         self._is_closed = False
-        self.breaker = CircuitBreaker(f"{name} ({self._host}:{self._port})", self._probe)
+        self.breaker = CircuitBreaker(f"{name} ({self._address})", self._probe)
 
     async def execute(self, *command: Argument) -> Any:
         """The reply, bytes for text. Fails with a `RedisError` within about twice the timeout."""
@@ -158,12 +158,16 @@ class RedisConnection:
         return failure
 
     async def _shake_hands(self, stream: RedisStream) -> None:
-        await asyncio.get_running_loop().create_connection(lambda: stream, self._host, self._port, ssl=self._tls)
-        await asyncio.gather(*(stream.call(_pack(command)) for command in self._greeting))
+        loop, address = asyncio.get_running_loop(), self._address
+        if address.path:
+            await loop.create_unix_connection(lambda: stream, address.path)
+        else:
+            await loop.create_connection(lambda: stream, address.host, address.port, ssl=self._tls)
+        await asyncio.gather(*map(stream.call, self._greeting))
 
     @cached_property
     def _tls(self) -> ssl.SSLContext | None:
-        return ssl.create_default_context() if self._has_tls else None
+        return ssl.create_default_context() if self._address.tls else None
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""One TCP connection that carries the commands of many callers."""
+"""One connection that carries the commands of many callers."""
 
 import asyncio
 import socket
@@ -80,6 +80,8 @@ class RedisStream(asyncio.Protocol):
         if self._is_closed:
             self._transport.abort()
         connection = transport.get_extra_info("socket")
+        if connection.family == socket.AF_UNIX:
+            return
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if hasattr(socket, "TCP_KEEPIDLE"):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_SECONDS)

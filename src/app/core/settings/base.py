@@ -78,7 +78,9 @@ class SettingsBase(BaseSettings):
             settings = handler(data)
         except ValidationError as error:
             faulty = [
-                _problem("setting", e["msg"], e["loc"]) for e in error.errors(include_input=False, include_url=False)
+                _problem("setting", e["msg"], e["loc"])
+                for e in error.errors(include_input=False, include_url=False)
+                if e["type"] != "default_factory_not_called"  # a consequence of another one
             ]
             raise ValidationError.from_exception_data(cls.__name__, [*faulty, *unsafe], hide_input=True) from None
         if unsafe:

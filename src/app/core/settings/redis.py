@@ -1,16 +1,25 @@
-"""The settings of the cache's Redis, of the queue's, and of the rate limiter's."""
+"""The settings of the cache's Redis, of the queue's, and of the rate limiter's. A URL wins over the parts of one."""
 
-from pydantic import PositiveFloat, PositiveInt
-from sqlalchemy.engine import URL
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from app.core.settings.base import SettingsBase
+from app.core.settings.redis_url import RedisUrl, redis_url
 from app.core.settings.values import Period, Port, RedisDatabase, Seconds, Secret
 
+PARTS = ("HOST", "PORT", "PASSWORD", "DB", "SSL")
 
-def redis_url(host: str, port: int, password: str, database: int, tls: bool) -> str:
-    """The address in the form that redis-py and arq read, any character of the password quoted."""
-    url = URL.create("rediss" if tls else "redis", "", password or None, host, port, str(database))
-    return url.render_as_string(hide_password=False)
+
+def _url_of(server: str) -> Any:
+    """The default of the server's URL: made of its host, port, password, database and TLS."""
+
+    def make(values: Mapping[str, Any]) -> str:
+        host, port, password, database, tls = (values[f"{server}_{part}"] for part in PARTS)
+        return redis_url(host, port, password, database, tls)
+
+    return Field(default_factory=make)
 
 
 class RedisCacheSettings(SettingsBase):
@@ -21,16 +30,7 @@ class RedisCacheSettings(SettingsBase):
     REDIS_CACHE_PASSWORD: Secret = ""
     REDIS_CACHE_DB: RedisDatabase = 0
     REDIS_CACHE_SSL: bool = False
-
-    @property
-    def REDIS_CACHE_URL(self) -> str:
-        return redis_url(
-            self.REDIS_CACHE_HOST,
-            self.REDIS_CACHE_PORT,
-            self.REDIS_CACHE_PASSWORD,
-            self.REDIS_CACHE_DB,
-            self.REDIS_CACHE_SSL,
-        )
+    REDIS_CACHE_URL: RedisUrl = _url_of("REDIS_CACHE")
 
 
 class RedisQueueSettings(SettingsBase):
@@ -41,21 +41,12 @@ class RedisQueueSettings(SettingsBase):
     REDIS_QUEUE_PASSWORD: Secret = ""
     REDIS_QUEUE_DB: RedisDatabase = 0
     REDIS_QUEUE_SSL: bool = False
+    REDIS_QUEUE_URL: RedisUrl = _url_of("REDIS_QUEUE")
     REDIS_QUEUE_WAIT_SECONDS: Seconds = 60
     TASK_MAX_TRIES: PositiveInt = 5
     TASK_TIMEOUT_SECONDS: Period = 30
     TASK_RETRY_DELAY_SECONDS: PositiveFloat = 1.0
     TASK_RESULT_TTL_SECONDS: Period = 3600
-
-    @property
-    def REDIS_QUEUE_URL(self) -> str:
-        return redis_url(
-            self.REDIS_QUEUE_HOST,
-            self.REDIS_QUEUE_PORT,
-            self.REDIS_QUEUE_PASSWORD,
-            self.REDIS_QUEUE_DB,
-            self.REDIS_QUEUE_SSL,
-        )
 
 
 class RedisRateLimiterSettings(SettingsBase):
@@ -66,14 +57,5 @@ class RedisRateLimiterSettings(SettingsBase):
     REDIS_RATE_LIMIT_PASSWORD: Secret = ""
     REDIS_RATE_LIMIT_DB: RedisDatabase = 0
     REDIS_RATE_LIMIT_SSL: bool = False
+    REDIS_RATE_LIMIT_URL: RedisUrl = _url_of("REDIS_RATE_LIMIT")
     RATE_LIMIT_FAIL_OPEN: bool = True
-
-    @property
-    def REDIS_RATE_LIMIT_URL(self) -> str:
-        return redis_url(
-            self.REDIS_RATE_LIMIT_HOST,
-            self.REDIS_RATE_LIMIT_PORT,
-            self.REDIS_RATE_LIMIT_PASSWORD,
-            self.REDIS_RATE_LIMIT_DB,
-            self.REDIS_RATE_LIMIT_SSL,
-        )

@@ -66,12 +66,12 @@ def read_given(env_file: Path) -> dict[str, str]:
 
 
 def read_local_servers(path: Path, given: Collection[str]) -> dict[str, str]:
-    """How to reach the servers that `make run` has started, without those whose host or port is given elsewhere.
+    """How to reach the servers that `make run` has started, without those whose host, port or URL is given elsewhere.
 
     A server is given as a whole: the password of one must not be used for another.
     """
 
     def is_given(server: str) -> bool:
-        return any(f"{server}_{part}" in given for part in ("SERVER", "HOST", "PORT"))
+        return any(f"{server}_{part}" in given for part in ("SERVER", "HOST", "PORT", "URL"))
 
     return {name: value for name, value in read_env_file(path).items() if not is_given(name.rpartition("_")[0])}

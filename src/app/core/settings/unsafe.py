@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping
 
+from app.core.settings.redis_url import parse_redis_url
+
 MINIMUM_SECRET_BYTES = 32
 MINIMUM_HASH_ROUNDS = 10
 
@@ -26,6 +28,14 @@ def _password_problem(value: object) -> str | None:
     return "is a published example" if value in PUBLISHED_PASSWORDS else None
 
 
+def _url_problem(value: object) -> str | None:
+    try:
+        password = parse_redis_url(str(value or "redis://localhost")).password
+    except ValueError:
+        return None  # reported as such
+    return "has a published example as its password" if password in PUBLISHED_PASSWORDS else None
+
+
 def _rounds_problem(value: object) -> str | None:
     return (
         f"is below {MINIMUM_HASH_ROUNDS}" if str(value).isdecimal() and int(str(value)) < MINIMUM_HASH_ROUNDS else None
@@ -37,5 +47,8 @@ UNSAFE: Mapping[str, tuple[Callable[[object], str | None], str]] = {
     "ADMIN_PASSWORD": (_password_problem, "choose one of your own"),
     "PASSWORD_HASH_ROUNDS": (_rounds_problem, "leave it out for 12"),
     "POSTGRES_PASSWORD": (_password_problem, "set the password of your database"),
+    "REDIS_CACHE_URL": (_url_problem, "set the password of your Redis"),
+    "REDIS_QUEUE_URL": (_url_problem, "set the password of your Redis"),
+    "REDIS_RATE_LIMIT_URL": (_url_problem, "set the password of your Redis"),
 }
 """For each setting a check, which returns what is wrong with a value or None, and the fix."""
