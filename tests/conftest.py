@@ -87,6 +87,13 @@ def settings(services: Services) -> Settings:
 
 
 @pytest.fixture(scope="session")
+async def redis(anyio_backend: str, settings: Settings) -> AsyncIterator[Redis]:
+    """A client of the Valkey that every part of the application uses."""
+    async with Redis.from_url(settings.REDIS_RATE_LIMIT_URL) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
 async def application(anyio_backend: str, settings: Settings) -> AsyncIterator[FastAPI]:
     app = create_application(router=router, settings=settings)
     async with app.router.lifespan_context(app):
@@ -94,12 +101,12 @@ async def application(anyio_backend: str, settings: Settings) -> AsyncIterator[F
 
 
 @pytest.fixture
-async def rows(application: FastAPI, settings: Settings) -> Rows:
+async def rows(application: FastAPI, settings: Settings, redis: Redis) -> Rows:
     """Empty tables and an empty Valkey, and the means to fill them."""
     resources = application.state.resources
     async with resources.database.engine.begin() as connection:
         await connection.exec_driver_sql(empty_tables(Base.metadata.tables))
-    await resources.cache.flushall()
+    await redis.flushall()
     return Rows(resources.database, settings)
 
 
@@ -109,12 +116,6 @@ async def client(application: FastAPI, rows: Rows) -> AsyncIterator[httpx.AsyncC
     transport = httpx.ASGITransport(application)
     async with httpx.AsyncClient(transport=transport, base_url="https://testserver") as client:
         yield client
-
-
-@pytest.fixture
-async def redis(application: FastAPI) -> Redis:
-    client: Redis = application.state.resources.cache
-    return client
 
 
 @pytest.fixture

@@ -105,10 +105,10 @@ async def test_a_custom_lifespan_runs_inside(settings: Settings) -> None:
 
     @asynccontextmanager
     async def own(app: FastAPI) -> AsyncIterator[dict[str, str]]:
-        await app.state.resources.cache.ping()
+        await app.state.resources.rate_limiter.ping()
         seen.append("start")
         yield {"mine": "state"}
-        await app.state.resources.cache.ping()
+        await app.state.resources.rate_limiter.ping()
         seen.append("stop")
 
     app = create_application(router=router, settings=settings, create_tables_on_start=False, lifespan=own)

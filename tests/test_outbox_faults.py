@@ -41,8 +41,8 @@ async def runs(process: Resources, number: int) -> int:
 
 
 async def record(ctx: TaskContext, number: int, key: str) -> None:
-    position = await ctx.cache.incr(f"positions:{key}")
-    await ctx.cache.zadd(f"recorded:{key}", {f"{position}-{number}": position})
+    position = await ctx.worker_queue.incr(f"positions:{key}")
+    await ctx.worker_queue.zadd(f"recorded:{key}", {f"{position}-{number}": position})
 
 
 async def recorded(process: Resources, key: str) -> list[int]:

@@ -16,10 +16,10 @@ from app.core.worker.runtime.retries import Task
 
 
 async def note(ctx: TaskContext, number: int, seconds: float = 0.0) -> int:
-    """Counts its starts and its ends in the cache."""
-    await ctx.cache.incr(f"started:{number}")
+    """Counts its starts and its ends in the queue's Redis."""
+    await ctx.worker_queue.incr(f"started:{number}")
     await asyncio.sleep(seconds)
-    await ctx.cache.incr(f"ended:{number}")
+    await ctx.worker_queue.incr(f"ended:{number}")
     return number
 
 

@@ -33,7 +33,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.api.received import Received
 from app.api.route_index import FAILURE
-from app.core.cache.responses import to_response
+from app.core.serialization import to_response
 
 _SCALARS = (str, int, float, Decimal, UUID, date, time, timedelta, Enum, NoneType)
 _SOURCES = {

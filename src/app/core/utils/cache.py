@@ -20,6 +20,7 @@ from app.core.cache.store import ResponseCache
 from app.core.config import RedisCacheSettings
 from app.core.features import read_resources
 from app.core.redis import RedisConnection, create_pool, open_connection
+from app.core.serialization import to_response
 
 __all__ = ["ChangedOwner", "Owner", "cache", "open_cache", "open_cache_connection", "provides_only"]
 
@@ -136,7 +137,7 @@ async def _serve(
     entry, is_stored = None, False
     try:
         result = await call()
-        response = await responses.to_response(result, request, injected)
+        response = await to_response(result, request, injected)
         entry = responses.entry_of(response, injected)
         is_stored = entry is not None and not responses.is_empty_page(result)
     finally:
