@@ -88,7 +88,7 @@ async def test_another_lifetime_of_tokens(services: Services, rows: Rows) -> Non
 
 
 class WithoutRedis(AppSettings, CryptSettings, PostgresSettings, DefaultRateLimitSettings, EnvironmentSettings):
-    """What remains of `Settings` without its three Redis classes, as far as endpoints need it."""
+    """What remains of `Settings` without its Redis classes, as far as endpoints need it."""
 
 
 async def test_no_redis(settings: Settings, rows: Rows) -> None:
@@ -120,9 +120,17 @@ class WithoutDatabase(
     """Everything that works without PostgreSQL."""
 
 
-async def test_no_database_and_another_lifetime_of_cached_responses(
-    settings: Settings, rows: Rows, redis: Redis
-) -> None:
+async def test_no_database(settings: Settings, rows: Rows) -> None:
+    lean = WithoutDatabase.model_validate(settings.model_dump(exclude_unset=True))
+    async with running(create_application(router=router, settings=lean)) as client:
+        users = await client.get(f"{API}/users")
+        ready = await client.get(f"{API}/ready")
+
+    assert users.status_code == 501
+    assert ready.json()["parts"] == {"cache": "ok", "queue": "ok", "rate_limiter": "ok"}
+
+
+async def test_another_lifetime_of_cached_responses(settings: Settings, rows: Rows, redis: Redis) -> None:
     own = APIRouter()
 
     @own.get("/things/{number}")
@@ -130,18 +138,12 @@ async def test_no_database_and_another_lifetime_of_cached_responses(
     async def read_thing(number: int) -> dict[str, int]:
         return {"number": number}
 
-    own.include_router(router)
-    lean = WithoutDatabase.model_validate(settings.model_dump(exclude_unset=True))
-    async with running(create_application(router=own, settings=lean)) as client:
+    async with running(create_application(router=own, settings=settings)) as client:
         outcomes = [(await client.get("/things/1")).headers["X-Cache"] for _ in range(2)]
         lifetime = await redis.pttl("things:1")
-        users = await client.get(f"{API}/users")
-        ready = await client.get(f"{API}/ready")
 
     assert outcomes == ["miss", "hit"]
     assert 0 < lifetime <= 5000
-    assert users.status_code == 501
-    assert ready.json()["parts"] == {"cache": "ok", "queue": "ok", "rate_limiter": "ok"}
 
 
 async def test_versions_with_the_same_key_share_entries(settings: Settings, rows: Rows) -> None:

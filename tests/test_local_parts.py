@@ -94,7 +94,7 @@ class TestEnvironment:
         assert all(text.startswith('A=1\nSECRET_KEY="') and text.endswith('"\nB=2\n') for text in made)
 
     def test_the_servers_file_holds_any_password(self, tmp_path: Path) -> None:
-        values = {"REDIS_CACHE_PASSWORD": 'it\'s a \\ "quoted" $HOME #1', "REDIS_CACHE_PORT": "1"}
+        values = {"REDIS_RATE_LIMIT_PASSWORD": 'it\'s a \\ "quoted" $HOME #1', "REDIS_RATE_LIMIT_PORT": "1"}
         write_servers_file(tmp_path / "servers.env", values)
         assert read_env_file(tmp_path / "servers.env") == values
 
@@ -327,7 +327,7 @@ class TestClean:
         """Data of a Valkey that a killed run has left running, and the ports of the checkout."""
         monkeypatch.setattr(clean, "LOCAL", folder / ".local")
         (folder / ".local").mkdir()
-        (folder / ".local" / "servers.env").write_text("REDIS_CACHE_PORT='1'\n")
+        (folder / ".local" / "servers.env").write_text("REDIS_RATE_LIMIT_PORT='1'\n")
         return folder / ".local"
 
     def test_reset_asks_first_and_keeps_the_ports(self, local: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -184,7 +184,7 @@ def have_ended(processes: dict[int, Process]) -> bool:
 
 def test_the_first_start_needs_no_configuration(checkout: Checkout) -> None:
     taken = free_port()
-    checkout.write_variables(REDIS_CACHE_PORT=taken)
+    checkout.write_variables(REDIS_RATE_LIMIT_PORT=taken)
     with socket.create_server(("127.0.0.1", taken)):
         run = checkout.run("--no-reload")
         run.until("Ctrl-C")

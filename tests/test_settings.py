@@ -80,17 +80,23 @@ class TestSources:
         servers = settings_class.env_file.parent.parent / ".local" / "servers.env"
         servers.parent.mkdir(exist_ok=True)
         server = {"SERVER": "127.0.0.1", "HOST": "127.0.0.1", "PORT": "7000", "PASSWORD": "of make run"}
-        parts = ("POSTGRES", "REDIS_CACHE", "REDIS_QUEUE", "REDIS_RATE_LIMIT")
+        parts = ("POSTGRES", "REDIS_RATE_LIMIT")
         servers.write_text("".join(f"{part}_{name}='{value}'\n" for part in parts for name, value in server.items()))
-        write(settings_class, "POSTGRES_PASSWORD=mine\nREDIS_CACHE_PORT=1234\nREDIS_RATE_LIMIT_URL=redis://limits\n")
+        write(settings_class, "POSTGRES_PASSWORD=mine\nREDIS_RATE_LIMIT_PORT=1234\n")
         settings = load(settings_class)
 
         assert (settings.POSTGRES_SERVER, settings.POSTGRES_PORT) == ("127.0.0.1", 7000)
-        assert (settings.REDIS_RATE_LIMIT_HOST, settings.REDIS_RATE_LIMIT_URL) == ("localhost", "redis://limits")
         assert settings.POSTGRES_PASSWORD == "mine"
-        assert (settings.REDIS_CACHE_HOST, settings.REDIS_CACHE_PORT) == ("localhost", 1234)
-        assert settings.REDIS_CACHE_PASSWORD == ""
-        assert (settings.REDIS_QUEUE_PORT, settings.REDIS_QUEUE_PASSWORD) == (7000, "of make run")
+        assert (settings.REDIS_RATE_LIMIT_HOST, settings.REDIS_RATE_LIMIT_PORT) == ("localhost", 1234)
+        assert settings.REDIS_RATE_LIMIT_PASSWORD == ""
+
+        write(settings_class, "POSTGRES_PASSWORD=mine\n")
+        settings = load(settings_class)
+        assert (settings.REDIS_RATE_LIMIT_PORT, settings.REDIS_RATE_LIMIT_PASSWORD) == (7000, "of make run")
+
+        write(settings_class, "REDIS_RATE_LIMIT_URL=redis://limits\n")
+        settings = load(settings_class)
+        assert (settings.REDIS_RATE_LIMIT_HOST, settings.REDIS_RATE_LIMIT_URL) == ("localhost", "redis://limits")
 
         write(
             settings_class, "".join(f"{name}={value}\n" for name, value in {"ENVIRONMENT": "staging", **SAFE}.items())
@@ -183,7 +189,7 @@ class TestUrls:
             assert (parsed["host"], parsed["db"]) == ("localhost", 0)
 
     def test_tls_has_its_own_scheme(self, settings_class: type[Settings]) -> None:
-        assert settings_class(REDIS_CACHE_SSL=True).REDIS_CACHE_URL.startswith("rediss://")
+        assert settings_class(REDIS_RATE_LIMIT_SSL=True).REDIS_RATE_LIMIT_URL.startswith("rediss://")
 
     def test_a_redis_url_wins_over_its_parts(self, settings_class: type[Settings]) -> None:
         write(

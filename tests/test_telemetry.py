@@ -12,6 +12,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from opentelemetry import trace
+from redis.asyncio import Redis
 from sqlalchemy import text
 
 from app.api import router
@@ -72,12 +73,12 @@ async def use_everything(app: FastAPI, client: httpx.AsyncClient, account: Accou
 
 
 @pytest.fixture(scope="module")
-async def received(services: Services, application: FastAPI) -> AsyncIterator[Collector]:
+async def received(services: Services, application: FastAPI, redis: Redis) -> AsyncIterator[Collector]:
     """What a collector received from an application and a worker."""
     with collecting() as collector:
         settings = observed(services, collector)
         rows = Rows(application.state.resources.database, settings)
-        await application.state.resources.cache.flushall()
+        await redis.flushall()
         app = create_application(router=router, settings=settings)
         account = await rows.user(USERNAME)
         async with running(app) as client:

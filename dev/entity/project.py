@@ -37,16 +37,21 @@ def _find_target(root: Path, name: str, names: Names) -> Target:
     model = root / "src/app/models" / f"{name}.py"
     if name == names.entity or not model.exists():
         raise EntityError(f"there is no type and no other entity {name!r}; types: {TYPES}, or an entity: tier:tier")
+    table = _TABLE.search(model.read_text(encoding="utf-8"))
+    if table is None:
+        raise EntityError(f"{model.relative_to(root)} has no __tablename__")
+    return Target(table[1], _find_owner(root, name))
+
+
+def _find_owner(root: Path, name: str) -> str:
+    """The entity's `Owner`, or nothing if it has none and needs none."""
     owner = name.upper() if name.upper() in _OWNER.findall((root / OWNERS).read_text(encoding="utf-8")) else ""
     if not owner and any(_deletes_rows(path, name) for path in (root / "src/app/api/v1").glob("*.py")):
         raise EntityError(
             f"an endpoint deletes rows of {name!r} permanently, and cached responses would still show them: "
             f"add {name.upper()} = Owner(...) to {OWNERS}, and changes=[...] to that endpoint (README 5.9)"
         )
-    table = _TABLE.search(model.read_text(encoding="utf-8"))
-    if table is None:
-        raise EntityError(f"{model.relative_to(root)} has no __tablename__")
-    return Target(table[1], owner)
+    return owner
 
 
 def _deletes_rows(endpoints: Path, name: str) -> bool:
