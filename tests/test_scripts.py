@@ -8,8 +8,8 @@ import time
 import httpx
 import pytest
 
+from app.core.db.connector import CONNECT_TIMEOUT_SECONDS
 from app.core.db.database import Database, open_database
-from app.core.db.engine import CONNECT_TIMEOUT_SECONDS
 from app.crud.crud_tier import crud_tiers
 from app.crud.crud_users import crud_users
 from dev.local.ports import free_port

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 import pytest
 from redis.asyncio.connection import parse_url
+from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.engine import make_url
 
 from app.api import router
@@ -187,6 +188,33 @@ class TestUrls:
             parsed: Any = parse_url(redis_url)
             assert unquote(parsed["password"]) == password or parsed["password"] == password
             assert (parsed["host"], parsed["db"]) == ("localhost", 0)
+
+    @pytest.mark.parametrize(
+        ("servers", "hosts"),
+        [
+            ("db1", [("db1", 6000)]),
+            ("db1:5433", [("db1", 5433)]),
+            ("db1,db2:5433", [("db1", 6000), ("db2", 5433)]),
+            (" 10.0.0.1 , [::1]:5433,fe80::1, ", [("10.0.0.1", 6000), ("::1", 5433), ("fe80::1", 6000)]),
+        ],
+    )
+    def test_the_database_may_be_several_servers(
+        self, settings_class: type[Settings], servers: str, hosts: list[tuple[str, int]]
+    ) -> None:
+        settings = settings_class(POSTGRES_SERVER=servers, POSTGRES_PORT=6000)
+        assert list(settings.POSTGRES_HOSTS) == hosts
+
+        _, options = PGDialect_asyncpg().create_connect_args(make_url(settings.POSTGRES_URL))
+        several = len(hosts) > 1
+        assert options["host"] == ([host for host, _ in hosts] if several else hosts[0][0])
+        assert options["port"] == ([port for _, port in hosts] if several else hosts[0][1])
+        assert options.get("target_session_attrs") == ("read-write" if several else None)
+
+    @pytest.mark.parametrize("servers", ["db1:", "db1:0", "db1,db2:65536", "db1:x", "[db1]", "db1 db2", ","])
+    def test_what_is_no_server_is_refused(self, settings_class: type[Settings], servers: str) -> None:
+        write(settings_class, f'POSTGRES_SERVER="{servers}"\n')
+        with pytest.raises(ConfigurationError, match="db1,db2:5433"):
+            load(settings_class)
 
     def test_tls_has_its_own_scheme(self, settings_class: type[Settings]) -> None:
         assert settings_class(REDIS_RATE_LIMIT_SSL=True).REDIS_RATE_LIMIT_URL.startswith("rediss://")

@@ -60,7 +60,11 @@ class Place:
         return self.host in _THIS_MACHINE
 
     def __str__(self) -> str:
-        return self.url_address or f"{self.host}:{self.port}"
+        if self.url_address:
+            return self.url_address
+        # POSTGRES_SERVER may be several servers, and have their ports in it.
+        has_ports = "," in self.host or self.host.count(":") == 1
+        return self.host if has_ports else f"{self.host}:{self.port}"
 
 
 def address_in(url: str) -> str:
@@ -99,9 +103,8 @@ def find_redis_places(settings: LocalSettings, given: Collection[str]) -> list[P
 def describe_servers(settings: LocalSettings) -> list[str]:
     """One line for the database, and one for each Redis server."""
     lines = []
-    if hasattr(settings, "POSTGRES_SERVER"):
-        where = f"{settings.POSTGRES_SERVER}:{settings.POSTGRES_PORT}"
-        lines.append(f"PostgreSQL     {where}, database {settings.POSTGRES_DB} (make psql)")
+    if place := find_place(settings, "POSTGRES", ()):
+        lines.append(f"PostgreSQL     {place}, database {settings.POSTGRES_DB} (make psql)")
     urls = [getattr(settings, f"{part}_URL", None) for part in REDIS_PARTS]
     places = dict.fromkeys(address_in(url) for url in urls if url)
     lines += [f"Valkey         {place} (make valkey-cli)" for place in places]

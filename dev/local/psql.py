@@ -15,9 +15,11 @@ from dev.local.screen import say
 def psql_command(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     """The command line and the environment, in which the password is."""
     settings = import_module("src.app.core.config").settings
+    hosts = settings.POSTGRES_HOSTS
     connection = {
-        "PGHOST": settings.POSTGRES_SERVER,
-        "PGPORT": str(settings.POSTGRES_PORT),
+        "PGHOST": ",".join(host.name for host in hosts),
+        "PGPORT": ",".join(str(host.port) for host in hosts),
+        "PGTARGETSESSIONATTRS": "read-write" if len(hosts) > 1 else "any",
         "PGUSER": settings.POSTGRES_USER,
         "PGPASSWORD": settings.POSTGRES_PASSWORD,
         "PGDATABASE": settings.POSTGRES_DB,

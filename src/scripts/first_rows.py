@@ -37,7 +37,7 @@ def explain(error: ValidationError, prefix: str) -> ScriptError:
 
 
 def _database_name() -> str:
-    return f"database {settings.POSTGRES_DB} at {settings.POSTGRES_SERVER}:{settings.POSTGRES_PORT}"
+    return f"database {settings.POSTGRES_DB} at {', '.join(map(str, settings.POSTGRES_HOSTS))}"
 
 
 async def _prepare_and(create: Callable[[Database], Awaitable[str]]) -> str:

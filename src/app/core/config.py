@@ -10,15 +10,14 @@ from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
-from sqlalchemy.engine import URL
 
 from app.core.settings.base import SettingsBase, load
 from app.core.settings.outbox import OutboxSettings
+from app.core.settings.postgres import PostgresSettings
 from app.core.settings.redis import RedisCacheSettings, RedisQueueSettings, RedisRateLimiterSettings
 from app.core.settings.sources import ConfigurationError
 from app.core.settings.values import (
     Bytes,
-    DatabaseTimeout,
     Hosts,
     HttpAddress,
     LifetimeDays,
@@ -35,6 +34,7 @@ from app.core.settings.values import (
 __all__ = [
     "ConfigurationError",
     "OutboxSettings",
+    "PostgresSettings",
     "RedisCacheSettings",
     "RedisQueueSettings",
     "RedisRateLimiterSettings",
@@ -87,37 +87,6 @@ class CryptSettings(SettingsBase):
     PASSWORD_HASH_ROUNDS: Annotated[int, Field(ge=4, le=20)] = 12
     LOGIN_MAX_FAILURES: PositiveInt = 5
     LOGIN_LOCKOUT_SECONDS: Period = 300
-
-
-class PostgresSettings(SettingsBase):
-    """The database and its connection pool (sizes are per process)."""
-
-    POSTGRES_USER: str = "postgres"
-    POSTGRES_PASSWORD: Secret = "postgres"  # noqa: S105 - the public default, refused outside local
-    POSTGRES_SERVER: str = "localhost"
-    POSTGRES_PORT: Port = 5432
-    POSTGRES_DB: str = "postgres"
-    DATABASE_POOL_SIZE: PositiveInt = 10
-    DATABASE_MAX_OVERFLOW: Annotated[int, Field(ge=0)] = 10
-    DATABASE_PGBOUNCER: bool = False
-    DATABASE_WAIT_SECONDS: Seconds = 60
-    DATABASE_STATEMENT_TIMEOUT_SECONDS: DatabaseTimeout = 20
-    DATABASE_LOCK_TIMEOUT_SECONDS: DatabaseTimeout = 5
-    DATABASE_IDLE_TRANSACTION_TIMEOUT_SECONDS: DatabaseTimeout = 20
-    CREATE_TABLES_ON_START: bool = True
-
-    @property
-    def POSTGRES_URL(self) -> str:
-        """The address for SQLAlchemy's asyncpg dialect, any character of the password quoted."""
-        url = URL.create(
-            "postgresql+asyncpg",
-            username=self.POSTGRES_USER,
-            password=self.POSTGRES_PASSWORD,
-            host=self.POSTGRES_SERVER,
-            port=self.POSTGRES_PORT,
-            database=self.POSTGRES_DB,
-        )
-        return url.render_as_string(hide_password=False)
 
 
 class FirstUserSettings(SettingsBase):

@@ -17,8 +17,8 @@ process. And a read that overlaps a write never puts the old state back. How:
   wait for the holder at most two seconds. A lock of earlier generations delays no request.
 - **Outages** (`epoch`). Each entry also carries an epoch, a number in PostgreSQL. A write that Redis has not confirmed
   moves the epoch after its commit, and the caller gets its response when no process can still rely on the former one.
-  So this holds for every process, also in a partitioned network. After an outage with such a write all entries are
-  discarded; after any other outage they remain valid.
+  So this holds for every process, also in a partitioned network. After an outage of Redis with such a write all entries
+  are discarded; after any other one they remain valid. A restart of PostgreSQL and a failover discard them, too.
 - **Lost replies**. A command whose reply was lost may be carried out later, or twice. Then a drop drops too much, an
   announcement binds its own epoch only, and a fill needs its lock, its generations and its epoch.
 

@@ -11,6 +11,9 @@ commit, waits for `LEASE_SECONDS`, and only then the caller gets the response. T
 - A process that cannot renew its lease, for whatever reason, serves nothing from the cache. It does not matter whether
   PostgreSQL is down, unreachable or slow.
 - Leases compare readings of one process's monotonic clock. No two clocks are compared.
+- A number counts only within one run of one server, whose start is part of the epoch. A server that has crashed, was
+  restored or was promoted in a failover may have lost the last moves. Its numbers go back then, but never to an epoch
+  that was in force before: all entries are discarded. A standby has no epoch, because it may not have the last moves.
 
 Its cost: a lease is renewed when a request uses it in its second half, so that hits do not wait, by one query on a
 connection that nothing else uses. That is at most `1 / RENEW_SECONDS` = 2 queries per second in a process that serves
@@ -18,8 +21,9 @@ hits, and none in one that does not. A longer lease would save queries, and each
 
 Why not LISTEN/NOTIFY: a message can be lost with its connection, so a lease is needed anyway, and PgBouncer in
 transaction mode does not support LISTEN. Without confirmations it would not shorten the wait.
-Not covered: a virtual machine that is suspended together with its monotonic clock, and a failover of PostgreSQL that
-loses the epoch's last move.
+Not covered: a virtual machine that is suspended together with its monotonic clock; a process of PostgreSQL that crashes
+under `synchronous_commit=off` and takes the last moves with it, while the server goes on; and two primaries at once, of
+which each process respects the one that it is connected to.
 """
 
 import asyncio
@@ -34,7 +38,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.core.config import PostgresSettings
 from app.core.db.database import Database, open_database
 from app.core.db.demand import LEASE_MAX_OVERFLOW, LEASE_POOL_SIZE
-from app.core.db.errors import OUTAGES, PoolTimeoutError
+from app.core.db.errors import OUTAGES, PoolTimeoutError, ReadOnlyDatabaseError
 from app.core.settings.base import SettingsBase
 
 logger = logging.getLogger(__name__)
@@ -49,7 +53,9 @@ RETRY_SECONDS = 0.1
 # databases that share a Redis do not share responses.
 _READ = text(
     "SELECT last_value + is_called::int AS number, "
-    "(SELECT oid FROM pg_database WHERE datname = current_database())::text AS database FROM cache_epoch"
+    "(extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint AS started_at, "
+    "(SELECT oid FROM pg_database WHERE datname = current_database())::text AS database "
+    "FROM cache_epoch WHERE NOT pg_is_in_recovery()"
 )
 _MOVE = text("SELECT nextval('cache_epoch')")
 
@@ -60,7 +66,6 @@ class EpochLease:
     def __init__(self, database: Database | None) -> None:
         """`database` is for the lease alone: it must not wait for connections that requests hold."""
         self._database = database
-        self._number = 0
         self._epoch = b"-"
         self._valid_until = float("inf") if database is None else 0.0
         self._renew_at = self._valid_until
@@ -102,6 +107,8 @@ class EpochLease:
         try:
             async with asyncio.timeout(LEASE_SECONDS):
                 row = await database.fetch_one(_READ)
+            if row is None:
+                raise ReadOnlyDatabaseError("this server is a standby")
         except (*OUTAGES, PoolTimeoutError, SQLAlchemyError, OSError) as error:
             if not self._is_failing:
                 logger.warning("the cache is bypassed, because its epoch cannot be read from the database: %r", error)
@@ -110,8 +117,7 @@ class EpochLease:
         if row is None:
             self._renew_at = time.monotonic() + RETRY_SECONDS
             return
-        self._number = max(self._number, row.number)
-        self._epoch = f"{row.database}.{self._number}".encode()
+        self._epoch = f"{row.database}.{row.started_at:x}.{row.number}".encode()
         self._valid_until = max(self._valid_until, asked_at + LEASE_SECONDS)
         self._renew_at = asked_at + RENEW_SECONDS
 

@@ -13,6 +13,8 @@ connection with `engine.connect`.
   A connection that the server has closed is replaced before it is used. A read is run again once if its connection
   turns out to be lost; a write never is. If no connection becomes free within five seconds, the
   caller gets `PoolTimeoutError`: this is congestion, not an outage.
+- **Failover.** Of several servers in POSTGRES_SERVER only one that accepts writes is used (`connector`). While there is
+  none, callers get an error that means 503.
 - **Their number** in all processes together is compared with what PostgreSQL allows when a process starts (`budget`).
 - **Bounds in time.** PostgreSQL ends statements, waits for locks and idle transactions by DATABASE_..._TIMEOUT_SECONDS;
   if the server does not respond at all, the client gives up five seconds later. Migrations have no such limits.

@@ -1,54 +1,33 @@
 """How connections to the database are made: addresses, timeouts, and what PgBouncer needs."""
 
-import asyncio
-from typing import Any, TypeAlias
+from typing import Any
 from uuid import uuid4
 
-import asyncpg
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from app.core.config import PostgresSettings
+from app.core.db.connector import AsyncpgConnection, Connector
 from app.core.db.errors import READ_ONLY, DatabaseUnavailableError, sqlstate
 from app.core.db.pool import SharedPool
 
-CONNECT_TIMEOUT_SECONDS = 3
 POOL_TIMEOUT_SECONDS = 5
 RECYCLE_SECONDS = 1800
 RESPONSE_GRACE_SECONDS = 5
 """How much later than the server's own `statement_timeout` the client gives a statement up."""
 
-AsyncpgConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
-
-
-def _discard(attempt: "asyncio.Task[AsyncpgConnection]") -> None:
-    if not attempt.cancelled() and attempt.exception() is None:
-        attempt.result().terminate()
-
-
-async def _connect(*args: Any, **options: Any) -> AsyncpgConnection:
-    # A client that leaves cancels its request: asyncpg must not be stopped in the middle of a TLS negotiation.
-    attempt = asyncio.ensure_future(asyncpg.connect(*args, **options))
-    try:
-        return await asyncio.shield(attempt)
-    except asyncio.CancelledError:
-        attempt.add_done_callback(_discard)
-        raise
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise DatabaseUnavailableError(f"cannot connect to the database: {error!r}") from error
-
 
 async def connect(settings: PostgresSettings) -> AsyncpgConnection:
     """A connection outside the pool, for what must not share one; the caller closes it."""
-    return await _connect(
-        host=settings.POSTGRES_SERVER,
-        port=settings.POSTGRES_PORT,
+    hosts = settings.POSTGRES_HOSTS
+    return await Connector(hosts).connect(
+        host=hosts[0].name,
+        port=hosts[0].port,
         user=settings.POSTGRES_USER,
         password=settings.POSTGRES_PASSWORD,
         database=settings.POSTGRES_DB,
-        timeout=CONNECT_TIMEOUT_SECONDS,
         statement_cache_size=0 if settings.DATABASE_PGBOUNCER else 100,
     )
 
@@ -76,8 +55,7 @@ def create_engine(settings: PostgresSettings, **options: Any) -> AsyncEngine:
     and no two share a name.
     """
     connect_args: dict[str, Any] = {
-        "async_creator_fn": _connect,
-        "timeout": CONNECT_TIMEOUT_SECONDS,
+        "async_creator_fn": Connector(settings.POSTGRES_HOSTS).connect,
         **options.pop("connect_args", {}),
     }
     if settings.DATABASE_PGBOUNCER:

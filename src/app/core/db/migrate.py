@@ -75,7 +75,7 @@ async def _wait_for_database(engine: AsyncEngine, settings: PostgresSettings) ->
         async with engine.connect():
             pass
 
-    where = f"the database at {settings.POSTGRES_SERVER}:{settings.POSTGRES_PORT}"
+    where = f"the database at {', '.join(map(str, settings.POSTGRES_HOSTS))}"
     await wait_for(where, probe, settings.DATABASE_WAIT_SECONDS, _may_come_up)
 
 
