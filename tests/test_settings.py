@@ -11,11 +11,11 @@ from urllib.parse import unquote
 
 import pytest
 from redis.asyncio.connection import parse_url
-from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.engine import make_url
 
 from app.api import router
 from app.core.config import AppSettings, ConfigurationError, CryptSettings, PostgresSettings, Settings
+from app.core.db.engine import create_engine
 from app.core.settings.base import load
 from app.core.settings.redis_url import parse_redis_url
 from app.core.settings.sources import read_env_file
@@ -204,7 +204,8 @@ class TestUrls:
         settings = settings_class(POSTGRES_SERVER=servers, POSTGRES_PORT=6000)
         assert list(settings.POSTGRES_HOSTS) == hosts
 
-        _, options = PGDialect_asyncpg().create_connect_args(make_url(settings.POSTGRES_URL))
+        engine = create_engine(settings)
+        _, options = engine.dialect.create_connect_args(make_url(settings.POSTGRES_URL))
         several = len(hosts) > 1
         assert options["host"] == ([host for host, _ in hosts] if several else hosts[0][0])
         assert options["port"] == ([port for _, port in hosts] if several else hosts[0][1])
