@@ -17,12 +17,13 @@ from dev.local.ports import free_port
 from tests.conftest import Services
 from tests.helper import API, PASSWORD, Rows
 from tests.support.burst import allow_connections, request, send_all
-from tests.support.processes import UVICORN, Program, python, wait_until_ready
+from tests.support.limited import LIMITED_PATH, SERVER
+from tests.support.processes import Program, python, wait_until_ready
 
 PROCESSES = 2
 LIMIT = 10
 CALLS = 2000
-TASK = request("POST", f"{API}/tasks/task?message=x")
+LIMITED = request("POST", f"{LIMITED_PATH}?message=x")
 
 
 class Servers(list[str]):
@@ -47,7 +48,7 @@ def servers(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Ite
         programs = [
             stack.enter_context(
                 python(
-                    *(part.format(port=port) for part in (*UVICORN, "--backlog", "4096")),
+                    *(part.format(port=port) for part in (*SERVER, "--backlog", "4096")),
                     log=folder / f"{port}.log",
                     environment=environment,
                 )
@@ -72,7 +73,7 @@ def login(username: str, password: str = PASSWORD) -> bytes:
 @pytest.mark.parametrize("processes", [1, PROCESSES])
 async def test_a_burst_of_one_address_is_limited_exactly(servers: Servers, rows: Rows, processes: int) -> None:
     """Congestion in the processes admits nothing uncounted, and opens no circuit breaker."""
-    responses = await send_all((servers[number % processes], TASK) for number in range(CALLS))
+    responses = await send_all((servers[number % processes], LIMITED) for number in range(CALLS))
     statuses = Counter(response.status_code for response in responses)
     assert len(responses) == CALLS
     assert statuses.keys() <= {201, 429, 503}

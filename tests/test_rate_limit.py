@@ -11,7 +11,6 @@ import pytest
 from fastapi import APIRouter, Depends, FastAPI, Response
 from redis.asyncio import Redis
 
-from app.api import router as api_router
 from app.api.dependencies import CurrentUser, get_optional_user, rate_limiter
 from app.core.config import AppSettings, CryptSettings, DefaultRateLimitSettings, PostgresSettings
 from app.core.exceptions.http_exceptions import NotFoundException
@@ -21,9 +20,9 @@ from app.crud.crud_users import StoredUser
 from app.schemas.tier import TierRead
 from tests.conftest import Services
 from tests.helper import API, Account, Rows
+from tests.support.limited import LIMITED_PATH, limited_router
 from tests.support.statements import recorded_statements
 
-TASK = f"{API}/tasks/task"
 DEFAULT = 3
 LIMITED = [Depends(rate_limiter)]
 HEADERS = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After")
@@ -50,7 +49,7 @@ def extended_router() -> APIRouter:
         return user.username
 
     everything = APIRouter()
-    everything.include_router(api_router)
+    everything.include_router(limited_router())
     everything.include_router(things)
     return everything
 
@@ -74,7 +73,7 @@ async def client(limited_application: FastAPI, rows: Rows) -> AsyncIterator[http
         yield client
 
 
-async def post(client: httpx.AsyncClient, account: Account | None = None, path: str = TASK) -> httpx.Response:
+async def post(client: httpx.AsyncClient, account: Account | None = None, path: str = LIMITED_PATH) -> httpx.Response:
     return await client.post(path, params={"message": "x"}, headers=account.headers if account else {})
 
 
@@ -110,7 +109,7 @@ async def test_every_response_has_the_rate_limit_headers(client: httpx.AsyncClie
 
 async def test_a_client_that_waits_for_retry_after_is_admitted(client: httpx.AsyncClient, rows: Rows) -> None:
     account, tier = await member(rows)
-    await rows.rate_limit(tier, "api_v1_tasks_task", 1)
+    await rows.rate_limit(tier, "api_v1_limited_thing", 1)
     await set_period(rows, tier, 1)
     for _ in range(2):
         assert (await post(client, account)).status_code == 201
@@ -173,7 +172,9 @@ async def test_a_user_without_a_rule_has_the_default_and_one_log_line(
     with caplog.at_level(logging.WARNING, "app.api.rate_limiting"):
         assert [limit_headers(await post(client, account))[0] for _ in range(5)] == ["3"] * 5
         await post(client)
-    assert caplog.messages == [f"user {account.user.id} has no rate limit for api_v1_tasks_task: the default is used"]
+    assert caplog.messages == [
+        f"user {account.user.id} has no rate limit for api_v1_limited_thing: the default is used"
+    ]
 
 
 async def test_changes_through_the_api_count_from_the_next_request_on(client: httpx.AsyncClient, rows: Rows) -> None:
@@ -188,7 +189,7 @@ async def test_changes_through_the_api_count_from_the_next_request_on(client: ht
         return limit_headers(await post(client, account))[:2]
 
     assert await limit_and_remaining() == ("3", "2")
-    await change("POST", "/tier/free/rate_limit", {"path": "api/v1/tasks/task", "limit": 10, "period": 60})
+    await change("POST", "/tier/free/rate_limit", {"path": "api/v1/limited/thing", "limit": 10, "period": 60})
     assert await limit_and_remaining() == ("3", "1")
     await change("PATCH", f"/user/{account.username}/tier", {"tier_id": free.id})
     assert await limit_and_remaining() == ("10", "7")
@@ -196,7 +197,7 @@ async def test_changes_through_the_api_count_from_the_next_request_on(client: ht
     assert await limit_and_remaining() == ("4", "0")
     await change("PATCH", "/tier/free/rate_limit/1", {"limit": 6})
     assert await limit_and_remaining() == ("6", "1")
-    await change("POST", "/tier/pro/rate_limit", {"path": "api_v1_tasks_task", "limit": 100, "period": 3600})
+    await change("POST", "/tier/pro/rate_limit", {"path": "api_v1_limited_thing", "limit": 100, "period": 3600})
     await change("PATCH", f"/user/{account.username}/tier", {"tier_id": pro.id})
     assert await limit_and_remaining() == ("100", "94")
     await change("DELETE", "/tier/pro/rate_limit/2")
@@ -212,7 +213,7 @@ async def test_a_longer_period_counts_admissions_that_a_shorter_one_no_longer_co
     client: httpx.AsyncClient, rows: Rows
 ) -> None:
     account, tier = await member(rows)
-    await rows.rate_limit(tier, "api_v1_tasks_task", 1)
+    await rows.rate_limit(tier, "api_v1_limited_thing", 1)
     await set_period(rows, tier, 1)
     assert (await post(client, account)).status_code == 201
     await asyncio.sleep(1.1)
@@ -225,11 +226,11 @@ async def test_a_longer_period_counts_admissions_that_a_shorter_one_no_longer_co
 @pytest.mark.parametrize(
     ("path", "nearest"),
     [
-        ("api/v1/task/task", "api_v1_tasks_task"),
-        ("v1/tasks/task", "api_v1_tasks_task"),
+        ("api/v1/limited/things", "api_v1_limited_thing"),
+        ("v1/limited/thing", "api_v1_limited_thing"),
         ("api/v1/user/{name}", None),
         ("api/v1/user/anna", None),
-        ("api/v1/tasks/task", None),
+        ("api/v1/limited/thing", None),
     ],
 )
 async def test_a_rule_for_no_route_is_accepted_and_the_log_names_the_nearest(
@@ -282,7 +283,7 @@ async def test_the_limit_applies_to_an_overridden_user(
 ) -> None:
     """As tests of extensions replace `get_optional_user`."""
     account, tier = await member(rows)
-    await rows.rate_limit(tier, "api_v1_tasks_task", 9)
+    await rows.rate_limit(tier, "api_v1_limited_thing", 9)
 
     async def somebody() -> StoredUser:
         return replace(account.user, tier_id=tier.id)

@@ -9,15 +9,12 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
-from app.api import router
 from app.core.limits.limiter import TIMEOUT_SECONDS, RateLimiter
 from app.core.redis import PROBE_SECONDS, stream
 from app.core.setup import create_application
 from dev.services import ValkeyServer, temporary_folder
 from tests.conftest import Services
-from tests.helper import API
-
-TASK = f"{API}/tasks/task"
+from tests.support.limited import LIMITED_PATH, limited_router
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +35,7 @@ async def running(
         RATE_LIMIT_FAIL_OPEN=fail_open,
         DEFAULT_RATE_LIMIT_LIMIT=100,
     )
-    app = create_application(router=router, settings=settings)
+    app = create_application(router=limited_router(), settings=settings)
     transport = httpx.ASGITransport(app)
     async with (
         app.router.lifespan_context(app),
@@ -48,7 +45,7 @@ async def running(
 
 
 async def post(client: httpx.AsyncClient) -> httpx.Response:
-    return await client.post(TASK, params={"message": "x"})
+    return await client.post(LIMITED_PATH, params={"message": "x"})
 
 
 @pytest.mark.parametrize("fail_open", [True, False])

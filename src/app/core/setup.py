@@ -3,7 +3,7 @@
 import gc
 import logging
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from functools import partial
 from typing import Any, Protocol
 
@@ -28,9 +28,10 @@ from app.core.config import (
     RedisQueueSettings,
 )
 from app.core.db.migrate import apply_migrations
+from app.core.db.purge import purging
 from app.core.logger import configure_logging
 from app.core.request_log.collector import RequestLog, create_request_log
-from app.core.resources import open_resources
+from app.core.resources import Resources, open_resources
 from app.core.settings.base import SettingsBase
 from app.core.telemetry.switch import WebTelemetry
 from app.middleware.allowed_hosts import AllowedHostsMiddleware
@@ -72,11 +73,17 @@ def _lifespan(
                 stack.enter_context(request_log)
             app.state.resources = await stack.enter_async_context(open_resources(settings, _task_names(settings)))
             await stack.enter_async_context(telemetry.open(app.state.resources))
+            await stack.enter_async_context(_purging(app.state.resources))
             state = await stack.enter_async_context(inner(app)) if inner else None
             stack.enter_context(_frozen_memory())
             yield state
 
     return lifespan
+
+
+def _purging(resources: Resources) -> AbstractAsyncContextManager[None]:
+    """With a queue there is a worker, which deletes the expired rows of `token_blacklist`."""
+    return purging(resources.database) if resources.database and resources.queue is None else nullcontext()
 
 
 def _task_names(settings: SettingsBase) -> list[str]:

@@ -6,13 +6,12 @@ from uuid import UUID
 
 from sqlalchemy import bindparam, select
 
-from app.core.db.crud_token_blacklist import crud_token_blacklist
+from app.core.db import purge
 from app.core.worker.runtime.context import TaskContext
 from app.models.user import User
 
 logger = logging.getLogger(__name__)
 
-PURGE_BATCH = 1000
 _BY_UUID = select(User.username).where(User.uuid == bindparam("uuid"))
 
 
@@ -31,13 +30,5 @@ async def send_welcome(ctx: TaskContext, user_uuid: UUID) -> str:
 
 
 async def purge_token_blacklist(ctx: TaskContext) -> int:
-    """Deletes the entries of revoked tokens that have expired; returns how many.
-
-    Each batch is one transaction, so that no login waits for a long one. After a timeout the next try deletes the rest.
-    """
-    purged, batch = 0, PURGE_BATCH
-    while batch == PURGE_BATCH:
-        batch = await crud_token_blacklist.purge_expired(ctx.database, limit=PURGE_BATCH)
-        purged += batch
-    logger.info("purged %d expired rows of token_blacklist", purged)
-    return purged
+    """Deletes the entries of revoked tokens that have expired. After a timeout the next try deletes the rest."""
+    return await purge.purge_token_blacklist(ctx.database)

@@ -80,6 +80,13 @@ async def _close(ctx: dict[str, Any]) -> None:
         await stack.aclose()
 
 
+async def _enter(ctx: dict[str, Any], stack: AsyncExitStack, settings: SettingsBase, resources: Resources) -> None:
+    ctx["resources"] = resources
+    if resources.outbox and isinstance(settings, OutboxSettings):
+        ctx[SWEEP] = await stack.enter_async_context(open_sweep(resources.outbox.delivery, settings))
+    ctx[AROUND_RUN] = await stack.enter_async_context(open_worker_telemetry(settings, resources))
+
+
 def startup(settings: SettingsBase, own: Hook | None, tasks: Collection[str]) -> Hook:
     """Opens what the web application opens too, and the sweep of the outbox; then calls the worker's own hook."""
 
@@ -91,10 +98,8 @@ def startup(settings: SettingsBase, own: Hook | None, tasks: Collection[str]) ->
             ctx["redis"].patience.last_until(main)
         await _close(ctx)  # of an earlier run of the same worker
         stack = ctx["_resources_stack"] = AsyncExitStack()
-        resources = ctx["resources"] = await stack.enter_async_context(open_resources(settings, tasks))
-        if resources.outbox and isinstance(settings, OutboxSettings):
-            ctx[SWEEP] = await stack.enter_async_context(open_sweep(resources.outbox.delivery, settings))
-        ctx[AROUND_RUN] = await stack.enter_async_context(open_worker_telemetry(settings, resources))
+        resources = await stack.enter_async_context(open_resources(settings, tasks))
+        await _enter(ctx, stack, settings, resources)
         if own:
             await own(ctx)
 
