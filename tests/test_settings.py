@@ -231,6 +231,16 @@ class TestUrls:
         assert (address.user, address.password, str(address)) == ("app", "s@cret", "cache:1")
         assert "cret" not in repr(settings) + repr(address)
 
+    def test_the_url_of_sentinels(self) -> None:
+        address = parse_redis_url(
+            "sentinel://app:p%2Fw@one,two:7,[::1]:8/the%20tasks/3?tls=true&sentinel_user=s&sentinel_password=a%26b"
+        )
+        assert address.sentinels == (("one", 26379), ("two", 7), ("::1", 8))
+        assert (address.service, address.database, address.tls) == ("the tasks", 3, True)
+        assert (address.user, address.password) == ("app", "p/w")
+        assert (address.sentinel_user, address.sentinel_password) == ("s", "a&b")
+        assert str(address) == "the tasks of one:26379,two:7,::1:8"
+
     @pytest.mark.parametrize(
         "url",
         [
@@ -247,6 +257,11 @@ class TestUrls:
             "rediss://:s3cret@host/many",
             "unix://:s3cret@socket",
             "unix:///path?db=s3cret",
+            "sentinel://:s3cret@host1,host2/",
+            "sentinel://:s3cret@host1,,host2/service",
+            "sentinel://:s3cret@host1:s3cret/service",
+            "sentinel://:s3cret@host1/service/s3cret",
+            "sentinel://:s3cret@host1/service?tls=s3cret",
         ],
     )
     def test_a_wrong_redis_url_is_one_line_without_the_password(self, settings_class: type[Settings], url: str) -> None:

@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import Any
 
 from redis import Redis, RedisError
+from redis.sentinel import Sentinel
 
 from dev.local.places import address_in
 
@@ -22,7 +23,22 @@ with contextlib.suppress(ImportError):
 
 
 def connect(url: str) -> "Redis":
-    client: Redis = Redis.from_url(url, decode_responses=True, encoding_errors="backslashreplace", socket_timeout=5)
+    """A client for the server, or for the primary that the Sentinels name."""
+    address = import_module("src.app.core.settings.redis_url").parse_redis_url(url)
+    if address.sentinels:
+        login = {"username": address.sentinel_user or None, "password": address.sentinel_password or None}
+        options = {"ssl": address.tls, "socket_timeout": 5}
+        sentinels: Any = Sentinel(address.sentinels, sentinel_kwargs=login | options)  # type: ignore[no-untyped-call] # redis is untyped here
+        host, port = sentinels.discover_master(address.service)
+        url = f"redis{'s' if address.tls else ''}://{host}:{port}/{address.database}"
+    client: Redis = Redis.from_url(
+        url,
+        username=address.user or None,
+        password=address.password or None,
+        decode_responses=True,
+        encoding_errors="backslashreplace",
+        socket_timeout=5,
+    )
     client.response_callbacks.clear()  # as the server sends it
     return client
 

@@ -65,9 +65,10 @@ class ResponseCache:
         if epoch is None:
             return None
         try:
-            return key.entry(epoch, await self.redis.execute(*key.command))
+            reply = await self.redis.execute(*key.command)
         except RedisError:
             return None
+        return key.entry(self._of_server(epoch), reply)
 
     async def find(self, key: EntryKey) -> Entry | Fill | None:
         """The entry, or the right to fill it; None if the endpoint should run without the cache.
@@ -78,24 +79,35 @@ class ResponseCache:
         if epoch is None:
             return None
         try:
-            found = key.entry(epoch, await self.redis.execute(*key.command))
-            return found or await self._wait_or_fill(key, epoch)
+            reply = await self.redis.execute(*key.command)
+            return key.entry(self._of_server(epoch), reply) or await self._wait_or_fill(key, epoch)
         except RedisError:
             return None
+
+    def _of_server(self, epoch: bytes) -> bytes:
+        """The epoch of entries: what a failover by Sentinel leaves of an earlier server's is not served.
+
+        To be called after the reply of the server, which may have been another one before.
+        """
+        history = self.redis.history
+        return b"%b@%b" % (epoch, history) if history else epoch
 
     async def _wait_or_fill(self, key: EntryKey, epoch: bytes) -> Entry | Fill | None:
         token = uuid4().hex
         announcements = [writes_key(each, scope) for scope in scopes(key.text) for each in (epoch, None)]
         keys = [key.text, lock_key(key.text), key.family_generation, ALL, *announcements]
-        arguments: list[Argument] = [token, int(FILL_SECONDS * 1000), epoch]
+        of_server = self._of_server(epoch)
+        arguments: list[Argument] = [token, int(FILL_SECONDS * 1000), of_server]
         pause, waited = POLL_SECONDS, 0.0
         while waited <= FILL_SECONDS:
             verdict, *details = await self._begin_fill(keys, arguments)
+            if of_server != self._of_server(epoch):
+                return None
             if verdict == b"hit":
                 stamp, stored = details
                 return Entry.unpack(stored, len(stamp))
             if verdict != b"wait":
-                return Fill(key, epoch, token, details[0]) if verdict == b"fill" else None
+                return Fill(key, of_server, token, details[0]) if verdict == b"fill" else None
             await asyncio.sleep(pause)
             waited, pause = waited + pause, min(pause * 1.5, MAX_POLL_SECONDS)
         return None

@@ -126,12 +126,14 @@ def redis_settings(settings: RedisQueueSettings) -> RedisSettings:
     """How `arq --check` reaches the queue's Redis, in arq's terms."""
     address = parse_redis_url(settings.REDIS_QUEUE_URL)
     return RedisSettings(
-        host=address.host,
+        host=list(address.sentinels) or address.host,
         port=address.port,
         unix_socket_path=address.path or None,
         username=address.user or None,
         password=address.password or None,
         database=address.database,
         ssl=address.tls,
+        sentinel=bool(address.sentinels),
+        sentinel_master=address.service,
         conn_retries=1,
     )

@@ -10,12 +10,16 @@
   server's return. Error replies and `RedisBusyError` leave it closed.
 - `RedisBusyError` bounds the commands and bytes that wait for one server.
 
+- With Sentinels the primary is looked for at each connect (`primary`). A server that was demoted counts as a lost
+  connection, and the connection is open again as soon as there is a new primary.
+
 Every error is a `redis.exceptions.RedisError`. `create_pool` makes the connections of redis-py that arq works with.
-Not covered: Redis Cluster, Sentinel, publish/subscribe and blocking commands.
+Not covered: Redis Cluster, publish/subscribe and blocking commands.
 """
 
 from app.core.redis.breaker import PROBE_SECONDS, CircuitBreaker
-from app.core.redis.connection import Argument, RedisConnection, RedisScript, open_connection
+from app.core.redis.connection import RedisConnection, RedisScript, open_connection
+from app.core.redis.dial import Argument
 from app.core.redis.errors import RedisBusyError, RedisUnavailableError
 from app.core.redis.pool import TIMEOUT_SECONDS, create_pool
 

@@ -1,25 +1,20 @@
 """The pipelining connection: commands, scripts, and a new stream after a loss."""
 
 import asyncio
-import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from functools import cached_property
 from hashlib import sha1
 from typing import Any
 
-import hiredis
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, ReadOnlyError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from app.core.redis.breaker import CircuitBreaker
+from app.core.redis.dial import Argument, create_dialer, pack
 from app.core.redis.stream import RedisStream
 from app.core.redis.watchdog import Watchdog
-from app.core.settings.redis_url import RedisAddress, parse_redis_url
-
-Argument = str | bytes | int | float
-_pack: Callable[[tuple[Argument, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment] # its stub declares one part
+from app.core.settings.redis_url import parse_redis_url
 
 
 class RedisScript:
@@ -35,18 +30,6 @@ class RedisScript:
             return await self._connection.execute("EVALSHA", self._digest, len(keys), *keys, *args)
         except NoScriptError:
             return await self._connection.execute("EVAL", self._source, len(keys), *keys, *args)
-
-
-def _greeting(address: RedisAddress) -> list[tuple[Argument, ...]]:
-    """The commands that a new stream begins with."""
-    commands: list[tuple[Argument, ...]] = []
-    if address.user:
-        commands.append(("AUTH", address.user, address.password))
-    elif address.password:
-        commands.append(("AUTH", address.password))
-    if address.database:
-        commands.append(("SELECT", address.database))
-    return commands
 
 
 def _closed_here() -> RedisConnectionError:
@@ -68,20 +51,25 @@ class RedisConnection:
     """
 
     def __init__(self, url: str, *, name: str, timeout_seconds: float) -> None:
-        self._address = parse_redis_url(url)
-        self._greeting = [_pack(command) for command in _greeting(self._address)]
+        address = parse_redis_url(url)
+        self._dialer = create_dialer(address, timeout_seconds)
         self._timeout = timeout_seconds
         self._stream: RedisStream | None = None
         self._connecting: asyncio.Task[RedisStream | RedisError] | None = None
         self._is_closed = False
-        self.breaker = CircuitBreaker(f"{name} ({self._address})", self._probe)
+        self.breaker = CircuitBreaker(f"{name} ({address})", self._probe)
+
+    @property
+    def history(self) -> bytes:
+        """Which history of the data the server has: another one after a failover by Sentinel, otherwise empty."""
+        return self._dialer.history
 
     async def execute(self, *command: Argument) -> Any:
         """The reply, bytes for text. Fails with a `RedisError` within about twice the timeout."""
         if self.breaker.is_open:
             await self.breaker.wait_until_closed()
         try:
-            return await self._send(_pack(command))
+            return await self._send(pack(command))
         except (RedisConnectionError, RedisTimeoutError) as error:
             if not self._is_closed:
                 self.breaker.trip(error)
@@ -104,6 +92,7 @@ class RedisConnection:
         if self._stream:
             self._stream.close(_closed_here())
             await asyncio.sleep(0)  # the transport closes its socket in the next turn of the loop
+        await self._dialer.close()
 
     async def _send(self, packed: bytes) -> Any:
         stream = self._stream
@@ -111,12 +100,13 @@ class RedisConnection:
             stream = await self._connect()
         try:
             return await stream.call(packed)
-        except RedisConnectionError:
+        except (RedisConnectionError, ReadOnlyError):
+            # A server that accepts no writes was demoted: its stream is closed, and the next one leads to the primary.
             stream = await self._connect()
             return await stream.call(packed)
 
     async def _probe(self) -> None:
-        await self._send(_pack(("PING",)))
+        await self._send(pack(("PING",)))
 
     async def _connect(self) -> RedisStream:
         """One attempt serves all callers that wait for it."""
@@ -135,13 +125,14 @@ class RedisConnection:
 
     async def _open(self) -> RedisStream | RedisError:
         stream = RedisStream(self._timeout)
-        watchdog = Watchdog(self._timeout, _current_task().cancel)
+        timeout = self._timeout * self._dialer.timeouts
+        watchdog = Watchdog(timeout, _current_task().cancel)
         watchdog.start()
         failure: RedisError
         try:
-            await self._shake_hands(stream)
+            await self._dialer.dial(stream)
         except asyncio.CancelledError:
-            failure = RedisTimeoutError(f"cannot connect within {self._timeout} s")
+            failure = RedisTimeoutError(f"cannot connect within {timeout} s")
             if not watchdog.has_expired:
                 stream.close(failure)
                 raise
@@ -156,18 +147,6 @@ class RedisConnection:
             watchdog.cancel()
         stream.close(failure)
         return failure
-
-    async def _shake_hands(self, stream: RedisStream) -> None:
-        loop, address = asyncio.get_running_loop(), self._address
-        if address.path:
-            await loop.create_unix_connection(lambda: stream, address.path)
-        else:
-            await loop.create_connection(lambda: stream, address.host, address.port, ssl=self._tls)
-        await asyncio.gather(*map(stream.call, self._greeting))
-
-    @cached_property
-    def _tls(self) -> ssl.SSLContext | None:
-        return ssl.create_default_context() if self._address.tls else None
 
 
 @asynccontextmanager

@@ -1,5 +1,7 @@
 """The address of a Redis: how the URL of a setting is read, and what is refused at the start."""
 
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
@@ -7,8 +9,14 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from pydantic import AfterValidator, Field
 from sqlalchemy.engine import URL
 
-FORMS = "redis://user:password@host:6379/0, rediss://... for TLS, or unix:///path/to/socket?db=0"
+FORMS = (
+    "redis://user:password@host:6379/0, rediss://... for TLS, unix:///path/to/socket?db=0, "
+    "or sentinel://user:password@host1:26379,host2:26379/service/0"
+)
 DEFAULT_PORT = 6379
+SENTINEL_PORT = 26379
+_PATH_OF_SERVICE = re.compile(r"/(?P<service>[^/]+)(?:/(?P<database>.*))?")
+_ENCODE = "with a percent sign and its code for each of / ? # @ : % in a password"
 
 
 class _AddressError(ValueError):
@@ -17,69 +25,110 @@ class _AddressError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class RedisAddress:
-    """One server, and who logs in there. `path` is that of a Unix socket, which takes the place of host and port."""
+    """Where the server is, and who logs in there.
 
-    host: str
-    port: int
-    user: str
-    password: str = field(repr=False)
-    database: int
+    `path` is that of a Unix socket. `sentinels` (host and port) know the server that is the primary of `service`. Each
+    takes the place of host and port.
+    """
+
+    host: str = ""
+    port: int = 0
+    user: str = ""
+    password: str = field(default="", repr=False)
+    database: int = 0
     tls: bool = False
     path: str = ""
+    sentinels: tuple[tuple[str, int], ...] = ()
+    service: str = ""
+    sentinel_user: str = ""
+    sentinel_password: str = field(default="", repr=False)
 
     def __str__(self) -> str:
-        """For people; without user and password."""
+        """For people; without users and passwords."""
+        if self.sentinels:
+            return f"{self.service} of {','.join(f'{host}:{port}' for host, port in self.sentinels)}"
         return self.path or f"{self.host}:{self.port}"
 
 
 def parse_redis_url(url: str) -> RedisAddress:
     """Raises `ValueError` with the right forms, and without any part of the URL: it may be a part of a password."""
     try:
-        return _address(urlsplit(url))
+        parts = urlsplit(url)
+        if parts.fragment:
+            raise _AddressError("there is a # in it")
+        read = _READERS.get(parts.scheme)
+        if read is None:
+            raise _AddressError("it is not the URL of a Redis")
+        return read(parts)
     except ValueError as error:
         # The texts of the standard library's errors contain parts of the URL.
         reason = error if isinstance(error, _AddressError) else "it cannot be read"
-        raise ValueError(
-            f"{reason}: write {FORMS}, with a percent sign and its code for each of / ? # @ : % in a password"
-        ) from None
+        raise ValueError(f"{reason}: write {FORMS}, {_ENCODE}") from None
 
 
-def _address(parts: SplitResult) -> RedisAddress:
-    if parts.scheme not in ("redis", "rediss", "unix"):
-        raise _AddressError("it is not the URL of a Redis")
-    if parts.fragment:
-        raise _AddressError("there is a # in it")
-    is_socket = parts.scheme == "unix"
-    if is_socket and (not parts.path or parts.hostname):
+def _server(parts: SplitResult) -> RedisAddress:
+    _options(parts)
+    host, port = _place(parts, DEFAULT_PORT)
+    database = _number(parts.path.removeprefix("/"))
+    return RedisAddress(host, port, *_login(parts), database, tls=parts.scheme == "rediss")
+
+
+def _socket(parts: SplitResult) -> RedisAddress:
+    if not parts.path or parts.hostname:
         raise _AddressError("the path of the socket must begin with a /")
-    if not is_socket and not parts.hostname:
-        raise _AddressError("it has no host")
-    if parts.port == 0:
-        raise _AddressError("the port is 0")
+    database = _number(_options(parts, "db").get("db", ""))
+    return RedisAddress("", 0, *_login(parts), database, path=unquote(parts.path))
+
+
+def _sentinels(parts: SplitResult) -> RedisAddress:
+    options = _options(parts, "tls", "sentinel_user", "sentinel_password")
+    if options.get("tls", "true") not in ("true", "false"):
+        raise _AddressError("tls is neither true nor false")
+    path = _PATH_OF_SERVICE.fullmatch(parts.path)
+    if path is None:
+        raise _AddressError("the name of the service is missing behind the hosts")
+    places = (urlsplit(f"//{place}") for place in parts.netloc.rpartition("@")[2].split(","))
     return RedisAddress(
-        host=parts.hostname or "",
-        port=parts.port or DEFAULT_PORT,
-        user=unquote(parts.username or ""),
-        password=unquote(parts.password or ""),
-        database=_database(_options(parts.query, "db") if is_socket else _no_options(parts)),
-        tls=parts.scheme == "rediss",
-        path=unquote(parts.path) if is_socket else "",
+        "",
+        0,
+        *_login(parts),
+        _number(path["database"] or ""),
+        tls=options.get("tls") == "true",
+        sentinels=tuple(_place(place, SENTINEL_PORT) for place in places),
+        service=unquote(path["service"]),
+        sentinel_user=options.get("sentinel_user", ""),
+        sentinel_password=options.get("sentinel_password", ""),
     )
 
 
-def _no_options(parts: SplitResult) -> str:
-    _options(parts.query)
-    return parts.path.removeprefix("/")
+_READERS: Mapping[str, Callable[[SplitResult], RedisAddress]] = {
+    "redis": _server,
+    "rediss": _server,
+    "sentinel": _sentinels,
+    "unix": _socket,
+}
 
 
-def _options(query: str, *known: str) -> str:
-    options = dict(parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)))
+def _place(parts: SplitResult, default_port: int) -> tuple[str, int]:
+    if not parts.hostname:
+        raise _AddressError("it has no host")
+    if parts.port == 0:
+        raise _AddressError("the port is 0")
+    return parts.hostname, parts.port or default_port
+
+
+def _login(parts: SplitResult) -> tuple[str, str]:
+    return unquote(parts.username or ""), unquote(parts.password or "")
+
+
+def _options(parts: SplitResult, *known: str) -> dict[str, str]:
+    options = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
     if not options.keys() <= set(known):
         raise _AddressError("behind the ? is an option that is not known")
-    return options.get("db", "")
+    return options
 
 
-def _database(text: str) -> int:
+def _number(text: str) -> int:
     if text and not (text.isascii() and text.isdecimal()):
         raise _AddressError("the database is not a number")
     return int(text or 0)

@@ -34,6 +34,11 @@ Command = Callable[..., Awaitable[Any]]
 T = TypeVar("T")
 
 
+def _is_outage(error: RedisError) -> bool:
+    """Also where the server has `min-replicas-to-write`, and too few of them."""
+    return isinstance(error, OUTAGES) or str(error).startswith("NOREPLICAS")
+
+
 def _delays() -> Iterator[float]:
     delay = FIRST_DELAY_SECONDS
     while True:
@@ -70,8 +75,8 @@ class Patience:
             begin = time.monotonic()
             try:
                 reply = await attempt()
-            except OUTAGES as error:
-                if self._ended or self._is_hopeless(error):
+            except RedisError as error:
+                if not _is_outage(error) or self._ended or self._is_hopeless(error):
                     raise
                 # An attempt that began before the last reply does not show that Redis is unavailable now.
                 if begin > self._last_reply:

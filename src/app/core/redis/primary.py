@@ -1,0 +1,98 @@
+"""The primary of a group of servers that Sentinels watch. redis-py asks them, at each connect.
+
+The Sentinels are asked one after another, the one that replied last time first, so that one which is unavailable costs
+its share of the timeout once. A server that is no primary is refused: Sentinels may name one that was just demoted.
+"""
+
+from copy import copy
+from typing import Any
+
+from redis.asyncio import BlockingConnectionPool
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.exceptions import RedisError
+
+from app.core.redis.dial import Dialer, pack
+from app.core.redis.stream import RedisStream
+from app.core.settings.redis_url import RedisAddress
+
+_REPLICATION = pack(("INFO", "replication"))
+
+
+class _Sentinels(Sentinel):
+    async def discover_master(self, service_name: str) -> tuple[str, int]:
+        # redis-py moves the one that replied to the front of the list. Simultaneous calls would lose others of it.
+        own = copy(self)
+        own.sentinels = list(self.sentinels)
+        found: tuple[str, int] = await Sentinel.discover_master(own, service_name)
+        self.sentinels = own.sentinels
+        return found
+
+
+def _sentinels(address: RedisAddress, timeout: float) -> _Sentinels:
+    share = timeout / len(address.sentinels)
+    options = {
+        "username": address.sentinel_user or None,
+        "password": address.sentinel_password or None,
+        "ssl": address.tls,
+        "socket_timeout": share,
+        "socket_connect_timeout": share,
+    }
+    return _Sentinels(address.sentinels, sentinel_kwargs=options)  # type: ignore[no-untyped-call] # redis is untyped here
+
+
+async def _close(sentinels: _Sentinels) -> None:
+    for client in sentinels.sentinels:
+        await client.aclose()
+
+
+class PrimaryDialer(Dialer):
+    """Opens streams to the server that is the primary at the time.
+
+    `history` is the replication ID of the last one. A replica that is promoted has another one: what was changed on the
+    primary before, and had not reached the replica, is missing there.
+    """
+
+    timeouts = 2
+
+    def __init__(self, address: RedisAddress, timeout: float) -> None:
+        super().__init__(address)
+        self._sentinels = _sentinels(address, timeout)
+
+    async def dial(self, stream: RedisStream) -> None:
+        try:
+            host, port = await self._sentinels.discover_master(self._address.service)
+        except RedisError as error:
+            raise OSError(f"the Sentinels name no primary: {error}") from error
+        await self._dial(stream, host, port)
+        lines: list[bytes] = (await stream.call(_REPLICATION)).splitlines()
+        fields = dict(line.split(b":", 1) for line in lines if b":" in line)
+        if fields.get(b"role") != b"master":
+            raise OSError(f"{host}:{port} is not a primary")
+        self.history = fields[b"master_replid"]
+
+    async def close(self) -> None:
+        await _close(self._sentinels)
+
+
+class PrimaryPool(SentinelConnectionPool, BlockingConnectionPool):
+    """redis-py's pool of connections to the primary, which waits for a free one like `BlockingConnectionPool`."""
+
+    async def disconnect(self, inuse_connections: bool = True) -> None:
+        """Closes the connections to the Sentinels too, unless only idle connections are meant."""
+        await super().disconnect(inuse_connections)
+        if inuse_connections:
+            await _close(self.sentinel_manager)
+
+
+def create_primary_pool(address: RedisAddress, timeout: float, **options: Any) -> PrimaryPool:
+    """The options are those of `BlockingConnectionPool`."""
+    return PrimaryPool(  # type: ignore[no-untyped-call] # redis is untyped here
+        address.service,
+        _sentinels(address, timeout),
+        username=address.user or None,
+        password=address.password or None,
+        db=address.database,
+        ssl=address.tls,
+        timeout=timeout,
+        **options,
+    )

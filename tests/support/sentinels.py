@@ -1,0 +1,99 @@
+"""A primary, its replica, and three Sentinels that promote the replica soon after the primary is lost."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from redis import Redis
+
+from dev.local.processes import wait_until
+from dev.local.programs import valkey_program
+from dev.local.server import Launch
+from dev.services import ValkeyServer, temporary_folder
+
+SERVICE = "tasks"
+PASSWORD = "p@ss"
+DOWN_AFTER_MILLISECONDS = 1000
+_QUICK = "info-period 100 publish-period 100 ask-period 100 election-timeout 1000"
+_START_SECONDS = 20
+
+
+class SentinelServer(ValkeyServer):
+    """One Sentinel; it writes what it finds out into its configuration."""
+
+    name = "Sentinel"
+
+    def __init__(self, data: Path, primary_port: int) -> None:
+        super().__init__(data)
+        self._primary_port = primary_port
+
+    def _prepare(self) -> Launch:
+        lines = [
+            "bind 127.0.0.1",
+            f"port {self.port}",
+            f'dir "{self.data}"',
+            f'pidfile "{self._pid_file}"',
+            f"sentinel monitor {SERVICE} 127.0.0.1 {self._primary_port} 2",
+            f"sentinel auth-pass {SERVICE} {PASSWORD}",
+            f"sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER_MILLISECONDS}",
+            f"sentinel failover-timeout {SERVICE} 2000",
+        ]
+        configuration = self.data / "sentinel.conf"
+        if not configuration.exists():
+            configuration.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return Launch([str(valkey_program()), str(configuration), "--sentinel"])
+
+
+@dataclass(frozen=True)
+class Group:
+    """Two servers, of which the first is the primary at the beginning."""
+
+    servers: tuple[ValkeyServer, ValkeyServer]
+    sentinels: tuple[SentinelServer, ...]
+
+    @property
+    def url(self) -> str:
+        """With the first Sentinel's host as a name, and a database."""
+        hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
+        return f"sentinel://:p%40ss@{hosts}/{SERVICE}/0"
+
+    def primary_port(self) -> int:
+        """Where the Sentinels say that the primary is."""
+        with Redis(port=self.sentinels[0].port, decode_responses=True) as client:
+            found = client.sentinel_get_master_addr_by_name(SERVICE)
+        return int(found[1])
+
+    def _is_complete(self) -> bool:
+        return all(map(_knows_the_others, self.sentinels))
+
+
+def _knows_the_others(sentinel: SentinelServer) -> bool:
+    with Redis(port=sentinel.port, decode_responses=True) as client:
+        state = client.sentinel_master(SERVICE)
+        return (state["num-other-sentinels"], state["num-slaves"], state["flags"]) == (2, 1, "master")
+
+
+def _has_copy(replica: ValkeyServer) -> bool:
+    with Redis(port=replica.port, password=PASSWORD) as client:
+        return bool(client.info("replication")["master_link_status"] == "up")
+
+
+@contextmanager
+def sentinels() -> Iterator[Group]:
+    """Started, and ready for the first failover."""
+    with temporary_folder() as folder, ExitStack() as stack:
+        common = ("--primaryauth", PASSWORD, "--repl-diskless-sync-delay", "0", "--appendonly", "no")
+        first = stack.enter_context(ValkeyServer(folder / "first", password=PASSWORD, options=common))
+        following = (*common, "--replicaof", "127.0.0.1", str(first.port))
+        second = stack.enter_context(ValkeyServer(folder / "second", password=PASSWORD, options=following))
+        assert wait_until(lambda: _has_copy(second), _START_SECONDS)
+        watching = tuple(
+            stack.enter_context(SentinelServer(folder / f"sentinel-{number}", first.port)) for number in range(3)
+        )
+        for sentinel in watching:
+            with Redis(port=sentinel.port) as client:
+                client.execute_command("SENTINEL", "DEBUG", *_QUICK.split())
+        group = Group((first, second), watching)
+        assert wait_until(group._is_complete, _START_SECONDS)
+        yield group
