@@ -23,12 +23,12 @@ VERSION =
 
 PY := $(VENV)/bin/python
 POETRY := .tools/poetry/bin/python -m poetry --no-interaction
-SIDE_BY_SIDE := -n $(PROCESSES) --dist loadfile --no-loadscope-reorder -m "not compose and not alone"
-ALONE := -m "alone and not compose"
+SIDE_BY_SIDE := -n $(PROCESSES) --dist loadfile --no-loadscope-reorder -m "not compose and not alone and not long"
+ALONE := -m "alone and not compose and not long"
 SOURCES := src dev deploy tests gunicorn.conf.py $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help run debug servers psql valkey-cli logs reset install test test-compose test-image bench profile entity entity-remove check deploy-check chaos fuzz remove drill rename upgrade rehearsal format clean python
+.PHONY: help run debug servers psql valkey-cli logs reset install test test-compose test-long test-image bench profile entity entity-remove check deploy-check chaos fuzz remove drill rename upgrade rehearsal format clean python
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -76,6 +76,9 @@ coverage: install ## Run all tests and list the lines they do not cover; takes t
 
 test-compose: install ## Run the tests of the compose files, which need Docker
 	$(PY) -m pytest -m compose $(ARGS)
+
+test-long: install ## Run the tests of failovers under load, which take too long for every change
+	$(PY) -m pytest -m long $(ARGS)
 
 test-image: ## Run all tests in the image, on its Python; needs Docker
 	docker compose run --rm --build pytest python -m pytest $(SIDE_BY_SIDE)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -481,7 +482,9 @@ class TestClients:
         with ValkeyServer(folder / "valkey", password="secret") as server:
             url = f"redis://:secret@{server.host}:{server.port}/0"
             module = SimpleNamespace(settings=SimpleNamespace(REDIS_CACHE_URL=url, REDIS_RATE_LIMIT_URL=url))
-            monkeypatch.setattr(valkey_cli, "import_module", lambda _: module)
+            monkeypatch.setattr(
+                valkey_cli, "import_module", lambda name: module if name.endswith("config") else import_module(name)
+            )
             assert valkey_cli.main(["RPUSH", "list", "a", "b c"]) == 0
             assert valkey_cli.main(["--part", "rate_limit", "LRANGE", "list", "0", "-1"]) == 0
             assert valkey_cli.main(["NONSENSE"]) == 1

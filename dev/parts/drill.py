@@ -59,7 +59,7 @@ def _steps(copy: Path, names: Sequence[str], long: bool) -> dict[str, tuple[str,
     return {
         "removal": ("-m", "dev.parts", *names, "--force"),
         **STEPS,
-        "tests": ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not compose", *tests),
+        "tests": ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not compose and not long", *tests),
     }
 
 

@@ -51,7 +51,7 @@ def run_tests(project: Path, database: Path, tests: Sequence[str], python: str =
         "-p",
         "given_database",
         "-m",
-        "not compose",
+        "not compose and not long",
         *tests,
     ]
     return run(project, *pytest, environment=environment).strip().splitlines()[-1]

@@ -14,6 +14,7 @@ from redis.asyncio import BlockingConnectionPool
 
 from app.core.config import RedisQueueSettings
 from app.core.queue.codec import dumps, dumps_with_context, loads
+from app.core.queue.replicas import Replicas
 from app.core.redis import Argument, RedisConnection
 from app.core.settings.redis_url import parse_redis_url
 
@@ -107,19 +108,32 @@ class JobQueue(ArqRedis):
 
 
 class PipelinedJobQueue(JobQueue):
-    """Submits on the process's pipelining connection, in one round trip; reads as `JobQueue` does."""
+    """Submits on the process's pipelining connection, in one round trip; reads as `JobQueue` does.
 
-    def __init__(self, connections: BlockingConnectionPool, connection: RedisConnection) -> None:
+    With `replicas` they must have the task too: otherwise `TooFewReplicasError` is raised, and it may run nevertheless.
+    """
+
+    def __init__(
+        self, connections: BlockingConnectionPool, connection: RedisConnection, replicas: Replicas | None = None
+    ) -> None:
         super().__init__(connections)
         self.pipelined = connection
         self._enqueue = connection.script(_ENQUEUE)
+        self._replicas = replicas
 
     async def _submit(self, keys: Sequence[str], arguments: Sequence[Argument]) -> bool:
+        if self._replicas:
+            return await self._replicas.confirm(lambda: self._enqueue(keys, arguments))
         return bool(await self._enqueue(keys, arguments))
 
     async def ping(self, **kwargs: Any) -> bool:
-        """True if Redis can be reached and stores what it is sent; otherwise raises the error with the reason."""
-        return bool(await self.pipelined.execute("SET", _PROBE_KEY, "1", "EX", 60))
+        """True if Redis can be reached and accepts tasks; otherwise raises the error with the reason."""
+        if self._replicas:
+            return await self._replicas.confirm(self._probe)
+        return bool(await self._probe())
+
+    async def _probe(self) -> Any:
+        return await self.pipelined.execute("SET", _PROBE_KEY, "1", "EX", 60)
 
 
 def redis_settings(settings: RedisQueueSettings) -> RedisSettings:

@@ -57,6 +57,8 @@ class RedisConnection:
         self._stream: RedisStream | None = None
         self._connecting: asyncio.Task[RedisStream | RedisError] | None = None
         self._is_closed = False
+        self.connects = 0
+        """How often it has connected. Between equal numbers, one server has executed all commands on one stream."""
         self.breaker = CircuitBreaker(f"{name} ({address})", self._probe)
 
     @property
@@ -142,6 +144,7 @@ class RedisConnection:
             failure = RedisConnectionError(f"cannot log in: {error}")
         else:
             self._stream = stream
+            self.connects += 1
             return stream
         finally:
             watchdog.cancel()

@@ -1,14 +1,16 @@
 """The settings of the cache's Redis, of the queue's, and of the rate limiter's. A URL wins over the parts of one."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from app.core.settings.base import SettingsBase
 from app.core.settings.redis_url import RedisUrl, redis_url
 from app.core.settings.values import Period, Port, RedisDatabase, Seconds, Secret
 
+ReplicaTimeout = Annotated[float, Field(gt=0, le=0.8)]
+"""Less than the second after which a server that is silent counts as unavailable."""
 PARTS = ("HOST", "PORT", "PASSWORD", "DB", "SSL")
 
 
@@ -43,6 +45,8 @@ class RedisQueueSettings(SettingsBase):
     REDIS_QUEUE_SSL: bool = False
     REDIS_QUEUE_URL: RedisUrl = _url_of("REDIS_QUEUE")
     REDIS_QUEUE_WAIT_SECONDS: Seconds = 60
+    REDIS_QUEUE_WAIT_REPLICAS: NonNegativeInt = 0
+    REDIS_QUEUE_WAIT_REPLICAS_SECONDS: ReplicaTimeout = 0.5
     TASK_MAX_TRIES: PositiveInt = 5
     TASK_TIMEOUT_SECONDS: Period = 30
     TASK_RETRY_DELAY_SECONDS: PositiveFloat = 1.0

@@ -14,6 +14,7 @@ from app.core.config import RedisQueueSettings
 from app.core.db.database import Database
 from app.core.outbox import NewTask, TaskFunction, require_outbox
 from app.core.queue.jobs import TIMEOUT_SECONDS, JobQueue, PipelinedJobQueue
+from app.core.queue.replicas import Replicas
 from app.core.redis import create_pool, open_connection
 
 pool: JobQueue
@@ -27,7 +28,9 @@ async def open_queue(settings: RedisQueueSettings) -> AsyncIterator[JobQueue]:
     outer: JobQueue | None = globals().get("pool")
     connections = create_pool(settings.REDIS_QUEUE_URL, timeout=TIMEOUT_SECONDS)
     async with open_connection(settings.REDIS_QUEUE_URL, name="queue", timeout_seconds=TIMEOUT_SECONDS) as connection:
-        pool = queue = PipelinedJobQueue(connections, connection)
+        required, seconds = settings.REDIS_QUEUE_WAIT_REPLICAS, settings.REDIS_QUEUE_WAIT_REPLICAS_SECONDS
+        replicas = Replicas(connection, required, seconds) if required else None
+        pool = queue = PipelinedJobQueue(connections, connection, replicas)
         try:
             yield queue
         finally:
