@@ -9,6 +9,7 @@ import pytest
 from tests.support.readme import ROOT
 
 ELSEWHERE = {
+    "app.core.redis.cluster": "if the URL of a Redis names a Cluster",
     "app.core.redis.primary": "if the URL of a Redis names Sentinels",
     "alembic": "where something is to be migrated",
     "arq.cli": "by the worker's command",

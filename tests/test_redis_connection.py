@@ -21,7 +21,7 @@ from app.core.redis import (
     open_connection,
     stream,
 )
-from app.core.settings.redis_url import redis_url
+from app.core.settings.redis_url import parse_redis_url, redis_url
 from dev.services import ValkeyServer, temporary_folder
 from tests.support.tcp import LOOPBACK_CERTIFICATE, loopback_tls, proxy
 
@@ -361,7 +361,8 @@ async def test_close_while_connecting_and_while_the_breaker_is_open(valkey: Valk
     async with proxy(("127.0.0.1", valkey.port)) as way:
         way.is_open = False
         first, second = (
-            RedisConnection(url(valkey, port=way.port), name="test", timeout_seconds=TIMEOUT) for _ in "ab"
+            RedisConnection(parse_redis_url(url(valkey, port=way.port)), name="test", timeout_seconds=TIMEOUT)
+            for _ in "ab"
         )
         waiting = asyncio.create_task(outcome(first, "PING"))
         await asyncio.sleep(0.02)

@@ -241,6 +241,18 @@ class TestUrls:
         assert (address.sentinel_user, address.sentinel_password) == ("s", "a&b")
         assert str(address) == "the tasks of one:26379,two:7,::1:8"
 
+    def test_the_url_of_a_cluster(self) -> None:
+        address = parse_redis_url("cluster://:p%2Fw@one,two:7?tls=true")
+        assert (address.nodes, address.password, address.tls) == ((("one", 6379), ("two", 7)), "p/w", True)
+        assert str(address) == "one:6379,two:7"
+
+    def test_the_queue_cannot_be_a_cluster(self, settings_class: type[Settings]) -> None:
+        write(settings_class, "REDIS_QUEUE_URL=cluster://:s3cret@one\nREDIS_RATE_LIMIT_URL=cluster://two\n")
+        with pytest.raises(ConfigurationError, match="it cannot be a Cluster") as caught:
+            load(settings_class)
+        assert "s3cret" not in str(caught.value)
+        assert [line.partition(":")[0] for line in str(caught.value).splitlines()[1:]] == ["REDIS_QUEUE_URL"]
+
     @pytest.mark.parametrize(
         "url",
         [
@@ -257,6 +269,8 @@ class TestUrls:
             "rediss://:s3cret@host/many",
             "unix://:s3cret@socket",
             "unix:///path?db=s3cret",
+            "cluster://:s3cret@host1/0",
+            "cluster://:s3cret@host1?tls=s3cret",
             "sentinel://:s3cret@host1,host2/",
             "sentinel://:s3cret@host1,,host2/service",
             "sentinel://:s3cret@host1:s3cret/service",

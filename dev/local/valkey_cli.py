@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import Any
 
 from redis import Redis, RedisError
+from redis.cluster import ClusterNode, RedisCluster
 from redis.sentinel import Sentinel
 
 from dev.local.places import address_in
@@ -22,16 +23,18 @@ with contextlib.suppress(ImportError):
     import readline  # noqa: F401 - `input` keeps a history with it
 
 
-def connect(url: str) -> "Redis":
+def connect(url: str) -> Any:
     """A client for the server, or for the primary that the Sentinels name."""
     address = import_module("src.app.core.settings.redis_url").parse_redis_url(url)
+    if address.nodes:
+        return _connect_to_cluster(address)
     if address.sentinels:
         login = {"username": address.sentinel_user or None, "password": address.sentinel_password or None}
         options = {"ssl": address.tls, "socket_timeout": 5}
         sentinels: Any = Sentinel(address.sentinels, sentinel_kwargs=login | options)  # type: ignore[no-untyped-call] # redis is untyped here
         host, port = sentinels.discover_master(address.service)
         url = f"redis{'s' if address.tls else ''}://{host}:{port}/{address.database}"
-    client: Redis = Redis.from_url(
+    client: Any = Redis.from_url(
         url,
         username=address.user or None,
         password=address.password or None,
@@ -41,6 +44,13 @@ def connect(url: str) -> "Redis":
     )
     client.response_callbacks.clear()  # as the server sends it
     return client
+
+
+def _connect_to_cluster(address: Any) -> Any:
+    """A client for all nodes of a Cluster; a command without a key goes to one of them, or to all primaries."""
+    nodes = [ClusterNode(host, port) for host, port in address.nodes]  # type: ignore[no-untyped-call] # redis is untyped here
+    login = {"username": address.user or None, "password": address.password or None, "ssl": address.tls}
+    return RedisCluster(startup_nodes=nodes, decode_responses=True, encoding_errors="backslashreplace", **login)
 
 
 def show(reply: Any, indent: str = "") -> str:

@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from app.core.config import RedisRateLimiterSettings
 from app.core.limits.script import admit_script
-from app.core.redis import RedisBusyError, RedisConnection, open_connection
+from app.core.redis import Connection, RedisBusyError, open_any_connection
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class RateLimiter:
     `failures` counts the requests that could not be counted since the process started.
     """
 
-    def __init__(self, connection: RedisConnection, *, fail_open: bool) -> None:
+    def __init__(self, connection: Connection, *, fail_open: bool) -> None:
         self.connection = connection
         self.failures = 0
         self._fail_open = fail_open
@@ -80,6 +80,7 @@ class RateLimiter:
         Raises `RateLimiterUnavailableError` instead of None where `RATE_LIMIT_FAIL_OPEN` is false, and always where it
         is this process that has too much under way.
         """
+        key = self.connection.tag(key)
         keys = [f"rate_limit:{key}", f"rate_limit_notice:{key}"]
         try:
             reply: bytes = await self._admit(keys if with_notice else keys[:1], (limit.requests, limit.period))
@@ -111,6 +112,6 @@ class RateLimiter:
 @asynccontextmanager
 async def open_rate_limiter(settings: RedisRateLimiterSettings) -> AsyncIterator[RateLimiter]:
     """A limiter whose connection is closed at the end."""
-    connecting = open_connection(settings.REDIS_RATE_LIMIT_URL, name="rate limits", timeout_seconds=TIMEOUT_SECONDS)
+    connecting = open_any_connection(settings.REDIS_RATE_LIMIT_URL, name="rate limits", timeout_seconds=TIMEOUT_SECONDS)
     async with connecting as connection:
         yield RateLimiter(connection, fail_open=settings.RATE_LIMIT_FAIL_OPEN)

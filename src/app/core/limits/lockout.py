@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 
 from app.core.config import CryptSettings
 from app.core.events import SecurityEvents
-from app.core.redis import Argument, RedisBusyError, RedisConnection
+from app.core.redis import Argument, Connection, RedisBusyError
 from app.core.security import digest
 
 logger = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ class LoginLockout:
 
     def __init__(
         self,
-        connection: RedisConnection | None,
+        connection: Connection | None,
         settings: CryptSettings,
         address: str,
         events: SecurityEvents | None = None,
@@ -114,7 +114,7 @@ class LoginLockout:
     async def _run(self, script: str, account: str, *arguments: Argument) -> int:
         if self._connection is None:
             return 0
-        pair = digest(f"{account}|{self._address}")
+        pair = self._connection.tag(digest(f"{account}|{self._address}"))
         keys = [f"lockout:failures:{pair}", f"lockout:attempts:{pair}"]
         try:
             return int(await self._connection.script(script)(keys, (self._maximum, self._period, *arguments)))

@@ -14,24 +14,29 @@
   connection, and the connection is open again as soon as there is a new primary.
 
 Every error is a `redis.exceptions.RedisError`. `create_pool` makes the connections of redis-py that arq works with.
-Not covered: Redis Cluster, publish/subscribe and blocking commands.
+`open_any_connection` also opens one to a Cluster: the same interface, with redis-py's client behind it (`cluster`).
+Not covered: publish/subscribe and blocking commands.
 """
 
 from app.core.redis.breaker import PROBE_SECONDS, CircuitBreaker
-from app.core.redis.connection import RedisConnection, RedisScript, open_connection
+from app.core.redis.connection import RedisConnection
 from app.core.redis.dial import Argument
 from app.core.redis.errors import RedisBusyError, RedisUnavailableError
+from app.core.redis.open import open_any_connection, open_connection
 from app.core.redis.pool import TIMEOUT_SECONDS, create_pool
+from app.core.redis.script import Connection, RedisScript
 
 __all__ = [
     "PROBE_SECONDS",
     "TIMEOUT_SECONDS",
     "Argument",
     "CircuitBreaker",
+    "Connection",
     "RedisBusyError",
     "RedisConnection",
     "RedisScript",
     "RedisUnavailableError",
     "create_pool",
+    "open_any_connection",
     "open_connection",
 ]

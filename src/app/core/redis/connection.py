@@ -1,35 +1,18 @@
 """The pipelining connection: commands, scripts, and a new stream after a loss."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from hashlib import sha1
 from typing import Any
 
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, ReadOnlyError, RedisError
+from redis.exceptions import ReadOnlyError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from app.core.redis.breaker import CircuitBreaker
 from app.core.redis.dial import Argument, create_dialer, pack
+from app.core.redis.script import RedisScript
 from app.core.redis.stream import RedisStream
 from app.core.redis.watchdog import Watchdog
-from app.core.settings.redis_url import parse_redis_url
-
-
-class RedisScript:
-    """A Lua script; its source is sent only to a server that does not have it yet."""
-
-    def __init__(self, connection: "RedisConnection", source: str) -> None:
-        self._connection = connection
-        self._source = source
-        self._digest = sha1(source.encode(), usedforsecurity=False).hexdigest()
-
-    async def __call__(self, keys: Sequence[str] = (), args: Sequence[Argument] = ()) -> Any:
-        try:
-            return await self._connection.execute("EVALSHA", self._digest, len(keys), *keys, *args)
-        except NoScriptError:
-            return await self._connection.execute("EVAL", self._source, len(keys), *keys, *args)
+from app.core.settings.redis_url import RedisAddress
 
 
 def _closed_here() -> RedisConnectionError:
@@ -46,12 +29,10 @@ def _current_task() -> asyncio.Task[Any]:
 class RedisConnection:
     """See `app.core.redis` for its guarantees. `name` identifies the server in log lines.
 
-    The URL is `redis://user:password@host:port/database`, `rediss://...` for TLS with a verified certificate, or
-    `unix:///path?db=database`.
+    Not for the address of a Cluster, which `ClusterConnection` is for.
     """
 
-    def __init__(self, url: str, *, name: str, timeout_seconds: float) -> None:
-        address = parse_redis_url(url)
+    def __init__(self, address: RedisAddress, *, name: str, timeout_seconds: float) -> None:
         self._dialer = create_dialer(address, timeout_seconds)
         self._timeout = timeout_seconds
         self._stream: RedisStream | None = None
@@ -79,6 +60,9 @@ class RedisConnection:
 
     def script(self, source: str) -> RedisScript:
         return RedisScript(self, source)
+
+    def tag(self, name: str) -> str:
+        return name
 
     async def ping(self) -> bool:
         """True, or raises the error with the reason."""
@@ -150,13 +134,3 @@ class RedisConnection:
             watchdog.cancel()
         stream.close(failure)
         return failure
-
-
-@asynccontextmanager
-async def open_connection(url: str, *, name: str, timeout_seconds: float) -> AsyncIterator[RedisConnection]:
-    """A connection that is closed at the end."""
-    connection = RedisConnection(url, name=name, timeout_seconds=timeout_seconds)
-    try:
-        yield connection
-    finally:
-        await connection.close()

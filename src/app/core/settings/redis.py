@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from app.core.settings.base import SettingsBase
-from app.core.settings.redis_url import RedisUrl, redis_url
+from app.core.settings.redis_url import ClusterUrl, RedisUrl, redis_url
 from app.core.settings.values import Period, Port, RedisDatabase, Seconds, Secret
 
 ReplicaTimeout = Annotated[float, Field(gt=0, le=0.8)]
@@ -61,5 +61,5 @@ class RedisRateLimiterSettings(SettingsBase):
     REDIS_RATE_LIMIT_PASSWORD: Secret = ""
     REDIS_RATE_LIMIT_DB: RedisDatabase = 0
     REDIS_RATE_LIMIT_SSL: bool = False
-    REDIS_RATE_LIMIT_URL: RedisUrl = _url_of("REDIS_RATE_LIMIT")
+    REDIS_RATE_LIMIT_URL: ClusterUrl = _url_of("REDIS_RATE_LIMIT")
     RATE_LIMIT_FAIL_OPEN: bool = True

@@ -16,6 +16,7 @@ FORMS = (
 DEFAULT_PORT = 6379
 SENTINEL_PORT = 26379
 _PATH_OF_SERVICE = re.compile(r"/(?P<service>[^/]+)(?:/(?P<database>.*))?")
+NO_CLUSTER = "what is done at once there has keys of several slots"
 _ENCODE = "with a percent sign and its code for each of / ? # @ : % in a password"
 
 
@@ -27,8 +28,8 @@ class _AddressError(ValueError):
 class RedisAddress:
     """Where the server is, and who logs in there.
 
-    `path` is that of a Unix socket. `sentinels` (host and port) know the server that is the primary of `service`. Each
-    takes the place of host and port.
+    `path` is that of a Unix socket. `nodes` (host and port) are of a Cluster, not necessarily all. `sentinels` know the
+    server that is the primary of `service`. Each takes the place of host and port.
     """
 
     host: str = ""
@@ -38,6 +39,7 @@ class RedisAddress:
     database: int = 0
     tls: bool = False
     path: str = ""
+    nodes: tuple[tuple[str, int], ...] = ()
     sentinels: tuple[tuple[str, int], ...] = ()
     service: str = ""
     sentinel_user: str = ""
@@ -45,8 +47,9 @@ class RedisAddress:
 
     def __str__(self) -> str:
         """For people; without users and passwords."""
-        if self.sentinels:
-            return f"{self.service} of {','.join(f'{host}:{port}' for host, port in self.sentinels)}"
+        several = ",".join(f"{host}:{port}" for host, port in self.nodes or self.sentinels)
+        if several:
+            return f"{self.service} of {several}" if self.service else several
         return self.path or f"{self.host}:{self.port}"
 
 
@@ -80,21 +83,25 @@ def _socket(parts: SplitResult) -> RedisAddress:
     return RedisAddress("", 0, *_login(parts), database, path=unquote(parts.path))
 
 
+def _cluster(parts: SplitResult) -> RedisAddress:
+    if parts.path not in ("", "/"):
+        raise _AddressError("a Cluster has no numbered databases")
+    has_tls = _has_tls(_options(parts, "tls"))
+    return RedisAddress("", 0, *_login(parts), tls=has_tls, nodes=_places(parts, DEFAULT_PORT))
+
+
 def _sentinels(parts: SplitResult) -> RedisAddress:
     options = _options(parts, "tls", "sentinel_user", "sentinel_password")
-    if options.get("tls", "true") not in ("true", "false"):
-        raise _AddressError("tls is neither true nor false")
     path = _PATH_OF_SERVICE.fullmatch(parts.path)
     if path is None:
         raise _AddressError("the name of the service is missing behind the hosts")
-    places = (urlsplit(f"//{place}") for place in parts.netloc.rpartition("@")[2].split(","))
     return RedisAddress(
         "",
         0,
         *_login(parts),
         _number(path["database"] or ""),
-        tls=options.get("tls") == "true",
-        sentinels=tuple(_place(place, SENTINEL_PORT) for place in places),
+        tls=_has_tls(options),
+        sentinels=_places(parts, SENTINEL_PORT),
         service=unquote(path["service"]),
         sentinel_user=options.get("sentinel_user", ""),
         sentinel_password=options.get("sentinel_password", ""),
@@ -102,6 +109,7 @@ def _sentinels(parts: SplitResult) -> RedisAddress:
 
 
 _READERS: Mapping[str, Callable[[SplitResult], RedisAddress]] = {
+    "cluster": _cluster,
     "redis": _server,
     "rediss": _server,
     "sentinel": _sentinels,
@@ -115,6 +123,17 @@ def _place(parts: SplitResult, default_port: int) -> tuple[str, int]:
     if parts.port == 0:
         raise _AddressError("the port is 0")
     return parts.hostname, parts.port or default_port
+
+
+def _places(parts: SplitResult, default_port: int) -> tuple[tuple[str, int], ...]:
+    hosts = parts.netloc.rpartition("@")[2].split(",")
+    return tuple(_place(urlsplit(f"//{host}"), default_port) for host in hosts)
+
+
+def _has_tls(options: Mapping[str, str]) -> bool:
+    if options.get("tls", "true") not in ("true", "false"):
+        raise _AddressError("tls is neither true nor false")
+    return options.get("tls") == "true"
 
 
 def _login(parts: SplitResult) -> tuple[str, str]:
@@ -139,7 +158,15 @@ def _check(url: str) -> str:
     return url
 
 
-RedisUrl = Annotated[str, AfterValidator(_check), Field(repr=False)]
+def _check_no_cluster(url: str) -> str:
+    if parse_redis_url(url).nodes:
+        raise ValueError(f"it cannot be a Cluster ({NO_CLUSTER}): write redis://... or sentinel://...")
+    return url
+
+
+RedisUrl = Annotated[str, AfterValidator(_check_no_cluster), Field(repr=False)]
+ClusterUrl = Annotated[str, AfterValidator(_check), Field(repr=False)]
+"""Also the URL of a Cluster."""
 
 
 def redis_url(host: str, port: int, password: str, database: int, tls: bool) -> str:

@@ -5,7 +5,7 @@ Keys and arguments are not exported: they contain names.
 
 from typing import Any
 
-from app.core.redis import RedisConnection
+from app.core.redis import Connection
 from app.core.telemetry.wrapping import Attributes, Operations, replace_method
 
 
@@ -13,7 +13,7 @@ def _attributes(server: str, command: object) -> Attributes:
     return {"db.system.name": "redis", "db.operation.name": str(command), "app.redis.server": server}
 
 
-def observe_connection(connection: RedisConnection, server: str, operations: Operations) -> None:
+def observe_connection(connection: Connection, server: str, operations: Operations) -> None:
     """`server` says what it is for: cache, queue or limits."""
 
     def observed(execute: Any) -> Any:

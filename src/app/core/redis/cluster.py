@@ -1,0 +1,96 @@
+"""A Cluster behind the interface of a connection; redis-py knows its slots, follows its redirections and failovers.
+
+A failed node is an outage until its replica is promoted: the breaker opens for all slots, and closes when every primary
+responds. Unlike the connection to one server this one is limited by the clock, congestion of this process included.
+"""
+
+import asyncio
+from typing import Any
+
+from redis.asyncio.cluster import ClusterNode, RedisCluster
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ClusterDownError, ClusterError, RedisClusterException
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from app.core.redis.breaker import CircuitBreaker
+from app.core.redis.dial import Argument
+from app.core.redis.errors import RedisBusyError
+from app.core.redis.script import RedisScript
+from app.core.settings.redis_url import RedisAddress
+
+MAX_CONNECTIONS = 100
+MAX_PENDING = 10_000
+PROBE_TIMEOUT_SECONDS = 2.0
+_OUTAGES = (RedisConnectionError, RedisTimeoutError, ClusterDownError, ClusterError)
+
+
+class ClusterConnection:
+    """`name` identifies the Cluster in log lines."""
+
+    def __init__(self, address: RedisAddress, *, name: str, timeout_seconds: float) -> None:
+        self._timeout = timeout_seconds
+        self._is_closed = False
+        self._pending = 0
+        self._free = asyncio.Semaphore(MAX_CONNECTIONS)
+        self._client = RedisCluster(
+            startup_nodes=[ClusterNode(host, port) for host, port in address.nodes],
+            username=address.user or None,
+            password=address.password or None,
+            ssl=address.tls,
+            socket_timeout=timeout_seconds,
+            socket_connect_timeout=timeout_seconds,
+            cluster_error_retry_attempts=1,
+            reinitialize_steps=0,  # otherwise every fifth slot that has moved closes all connections
+            retry=Retry(NoBackoff(), 1),
+        )
+        self.breaker = CircuitBreaker(f"{name} ({address})", self._probe)
+
+    async def execute(self, *command: Argument) -> Any:
+        """The reply, bytes for text. Fails with a `RedisError` within the timeout."""
+        if self._is_closed:
+            raise RedisConnectionError("the connection was closed by this process")
+        if self.breaker.is_open:
+            await self.breaker.wait_until_closed()
+        if self._pending >= MAX_PENDING:
+            raise RedisBusyError(f"{self._pending} commands wait for a reply already")
+        self._pending += 1
+        try:
+            async with self._free:
+                return await self._send(self._timeout, *command)
+        except _OUTAGES as error:
+            if not self._is_closed:
+                self.breaker.trip(error)
+            raise
+        finally:
+            self._pending -= 1
+
+    def script(self, source: str) -> RedisScript:
+        return RedisScript(self, source)
+
+    def tag(self, name: str) -> str:
+        return f"{{{name}}}"
+
+    async def ping(self) -> bool:
+        """True if every primary responds, or raises the error with the reason."""
+        await self._probe()
+        return True
+
+    async def close(self) -> None:
+        """Fails the commands under way; further ones are refused."""
+        self._is_closed = True
+        await self.breaker.close()
+        await self._client.aclose()
+
+    async def _probe(self) -> None:
+        await self._send(PROBE_TIMEOUT_SECONDS, "PING", target_nodes=RedisCluster.PRIMARIES)
+
+    async def _send(self, seconds: float, *command: Argument, **options: Any) -> Any:
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._client.execute_command(*command, **options)
+        except TimeoutError:
+            raise RedisTimeoutError(f"no reply for {seconds} s") from None
+        except RedisClusterException as error:
+            raise RedisConnectionError(str(error)) from error
