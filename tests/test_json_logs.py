@@ -43,16 +43,21 @@ async def lines_of(services: Services, module: tuple[str, ...], ready: str, **ch
     )
     assert process.stdout
     lines: list[str] = []
-    async with asyncio.timeout(60):
-        while not lines or ready not in lines[-1]:
-            line = (await process.stdout.readline()).decode()
-            assert line, lines
-            lines.append(line)
-        if module[0] != "arq":
-            async with httpx.AsyncClient() as client:
-                await client.get(f"http://127.0.0.1:{port}{API}/health")
-        process.send_signal(signal.SIGTERM)
-        output, _ = await process.communicate()
+    try:
+        async with asyncio.timeout(60):
+            while not lines or ready not in lines[-1]:
+                line = (await process.stdout.readline()).decode()
+                assert line, lines
+                lines.append(line)
+            if module[0] != "arq":
+                async with httpx.AsyncClient() as client:
+                    await client.get(f"http://127.0.0.1:{port}{API}/health")
+            process.send_signal(signal.SIGTERM)
+            output, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     return [*lines, *output.decode().splitlines()]
 
 
@@ -66,7 +71,7 @@ def is_entry(line: str) -> bool:
 @pytest.mark.parametrize(
     ("module", "ready"),
     [
-        (WEB_WITH_FORMAT, "Application startup complete."),
+        (WEB_WITH_FORMAT, "Uvicorn running on"),
         (GUNICORN, "Application startup complete."),
         (WORKER_WITH_FORMAT, "redis_version="),
     ],
@@ -81,8 +86,8 @@ async def test_every_line_is_json(services: Services, module: tuple[str, ...], r
 
 
 async def test_without_options_every_line_after_the_start_is_json(services: Services) -> None:
-    lines = await lines_of(services, WEB, "Application startup complete.", LOG_FORMAT="json")
-    begin = next(number for number, line in enumerate(lines) if "Application startup complete." in line)
+    lines = await lines_of(services, WEB, "Uvicorn running on", LOG_FORMAT="json")
+    begin = next(number for number, line in enumerate(lines) if "Uvicorn running on" in line)
 
     assert len(lines) > begin + 2
     assert [line for line in lines[begin:] if not is_entry(line)] == []
@@ -91,7 +96,7 @@ async def test_without_options_every_line_after_the_start_is_json(services: Serv
 @pytest.mark.parametrize(
     ("module", "ready"),
     [
-        (WEB_WITH_FORMAT, "Application startup complete."),
+        (WEB_WITH_FORMAT, "Uvicorn running on"),
         (GUNICORN, "Application startup complete."),
         (WORKER_WITH_FORMAT, "redis_version="),
     ],
