@@ -4,6 +4,7 @@ benchmarks.compare             `make bench`: eight hot requests, the template ag
 benchmarks.profile             `make profile SCENARIO=S5`: a flame graph of one of these requests
 benchmarks.scale               pages, rows and writes with 1,000 and with 1,000,000 rows
 benchmarks.scaling            what 1, 10 and 100 web processes ask of PostgreSQL and Redis, and what is full first
+benchmarks.two_servers        two web servers behind NGINX against one
 benchmarks.idle                queries per second of a process that nobody asks for anything
 benchmarks.start               CPU time of `import app.main`, and the memory of a fresh worker
 benchmarks.cache_hit           a hit of the cache against the same endpoint without it

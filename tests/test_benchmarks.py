@@ -18,12 +18,14 @@ from benchmarks.scaling.model import (
     Rest,
     Servers,
     Tasks,
+    capacity,
     demand,
     limits,
     lowest,
     mixed,
     web_until_connections_are_full,
 )
+from benchmarks.scaling.simulation import Simulation
 from tests.helper import API
 from tests.support.readme import ROOT
 
@@ -100,6 +102,22 @@ class TestScaling:
     @pytest.mark.parametrize(("max_connections", "web"), [(46, 0), (47, 1), (300, 10), (267, 9), (266, 8)])
     def test_workers_use_connections_too(self, max_connections: int, web: int) -> None:
         assert web_until_connections_are_full(Servers(max_connections=max_connections)) == web
+
+    @pytest.mark.parametrize(("web", "full"), [(5, "web"), (64, "PostgreSQL")])
+    def test_the_simulation_is_full_where_the_arithmetic_says_so(self, web: int, full: str) -> None:
+        servers, tasks = Servers(postgres_cores=8), self.MEASURED.tasks
+        found = Simulation({"S7": DEAR}, {"S7": 1}, tasks, servers, web).with_callers(8, 10_000)
+        assert found.per_second == pytest.approx(capacity(DEAR, servers, tasks, web), rel=0.05)
+        assert found.busy[full] == pytest.approx(1, rel=0.05)
+        assert max(found.busy, key=lambda name: found.busy[name]) == full
+
+    def test_simulated_requests_wait_longer_the_more_arrive(self) -> None:
+        servers, tasks = Servers(), self.MEASURED.tasks
+        simulation = Simulation(self.MEASURED.costs, {"S2": 8, "S7": 1}, tasks, servers, web=2)
+        quiet, busy = (simulation.with_arrivals(load * 10_000, 5000) for load in (0.1, 0.9))
+        assert quiet.p50 < DEAR.web < busy.p99
+        assert quiet.p99 < busy.p99
+        assert busy.busy["web"] == pytest.approx(0.9, rel=0.1)
 
     def test_an_earlier_measurement_is_calculated_again(self, tmp_path: Path) -> None:
         file = tmp_path / "scaling.json"

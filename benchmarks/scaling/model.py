@@ -147,6 +147,16 @@ def demand(measured: Measured, cost: Cost, servers: Servers, web: int) -> Demand
     )
 
 
+def capacity(cost: Cost, servers: Servers, tasks: Tasks, web: int) -> float:
+    """Requests a second: what the web processes, PostgreSQL's cores or Redis' can handle, whichever is least."""
+    parts = [
+        (web, cost.web),
+        (servers.postgres_cores, cost.postgres),
+        (servers.redis_cores, cost.redis + cost.tasks * tasks.redis),
+    ]
+    return min(cores * SECOND / each for cores, each in parts if each)
+
+
 def web_until_connections_are_full(servers: Servers) -> int:
     """The largest number of web processes that fits together with its workers; 0 if none does."""
     allowed = (servers.max_connections - servers.reserved) // servers.connections_per_process

@@ -9,12 +9,20 @@ from benchmarks.scaling.model import (
     Cost,
     Measured,
     Servers,
+    capacity,
     demand,
     limits,
     mixed,
 )
+from benchmarks.scaling.simulation import CALLERS, Simulated, Simulation
 
 PROCESSES = (1, 10, 100)
+SIMULATED = (1, 2, 5, 10, 20, 40)
+"""Web processes, up to more than the servers can handle."""
+LOADS = (0.5, 0.7, 0.9)
+PROCESSES_UNDER_LOAD = (1, 5, 10)
+REQUESTS = 40_000
+"""In each simulation."""
 USERS = 1_000_000
 MIX = "mix"
 
@@ -81,6 +89,34 @@ def saturation(measured: Measured, mix: Cost, servers: Servers) -> str:
     return table(header, [(limit.part, number(limit.web), limit.change) for limit in found])
 
 
+def _simulated(result: Simulated) -> list[str]:
+    busy = [f"{min(1, result.busy[name]):.0%}" for name in ("web", "PostgreSQL", "Redis")]
+    return [number(result.per_second), f"{result.p50 / 1000:.1f}", f"{result.p99 / 1000:.1f}", *busy]
+
+
+_SIMULATED = ("requests a second", "p50, ms", "p99, ms", "web", "PostgreSQL", "Redis")
+
+
+def simulated_limits(measured: Measured, servers: Servers) -> str:
+    """Callers that never pause: the part that is full is the one that they wait for."""
+    rows = []
+    for web in SIMULATED:
+        simulation = Simulation(measured.costs, READ_MOSTLY, measured.tasks, servers, web)
+        rows.append([str(web), *_simulated(simulation.with_callers(CALLERS, REQUESTS))])
+    return table((f"web processes, {CALLERS} callers each", *_SIMULATED), rows)
+
+
+def simulated_waiting(measured: Measured, mix: Cost, servers: Servers) -> str:
+    """Requests that arrive at random: the nearer to full, the longer they wait."""
+    rows = []
+    for web in PROCESSES_UNDER_LOAD:
+        full = capacity(mix, servers, measured.tasks, web)
+        for load in LOADS:
+            simulation = Simulation(measured.costs, READ_MOSTLY, measured.tasks, servers, web)
+            rows.append([f"{web}, {load:.0%}", *_simulated(simulation.with_arrivals(full * load, REQUESTS))])
+    return table(("web processes, load", *_SIMULATED), rows)
+
+
 def memory(measured: Measured) -> str:
     header = ("for each of a million users", "bytes", "MB in all")
     rows = [(name, number(size), number(size * USERS / 1e6)) for name, size in measured.memory.items()]
@@ -103,6 +139,8 @@ def report(measured: Measured, servers: Servers) -> str:
         costs(measured, mix),
         demands(measured, mix, servers),
         saturation(measured, mix, servers),
+        simulated_limits(measured, servers),
+        simulated_waiting(measured, mix, servers),
         memory(measured),
         queue(measured),
     )

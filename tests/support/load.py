@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
-PAUSE_SECONDS = 0.01
+PAUSE_SECONDS = 0.03
 CUT = "cut"
 """A response of which only the beginning has come."""
 _CUT_MESSAGE = "without sending complete message body"

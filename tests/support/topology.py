@@ -42,13 +42,20 @@ http {{
 
 
 class Topology:
-    """Servers behind one NGINX, with two workers each, and a worker of the queue."""
+    """Servers behind one NGINX, with some processes each, and a worker of the queue."""
 
     def __init__(
-        self, folder: Path, environment: Mapping[str, str], *, servers: int = 2, send_timeout: str | None = None
+        self,
+        folder: Path,
+        environment: Mapping[str, str],
+        *,
+        servers: int = 2,
+        processes: int = 2,
+        send_timeout: str | None = None,
     ) -> None:
         """With a `send_timeout` NGINX has that one, and a small buffer per connection."""
         self._first_servers = servers
+        self._processes = str(processes)
         self._send_timeout = send_timeout
         self._folder = folder
         self._environment = {**environment, "PYTHONPATH": "src"}
@@ -91,7 +98,11 @@ class Topology:
         """The address of one more server; `announce` makes it known to NGINX."""
         self._started += 1
         address = f"127.0.1.{self._started}"
-        environment = self._environment | {"HOST": address, "PORT": str(self._web_port), "WEB_CONCURRENCY": "2"}
+        environment = self._environment | {
+            "HOST": address,
+            "PORT": str(self._web_port),
+            "WEB_CONCURRENCY": self._processes,
+        }
         log = self._log(f"web-{self._started}")
         self._servers[address] = self._add(python(*WEB, log=log, environment=environment))
         if wait:
