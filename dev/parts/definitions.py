@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -55,14 +56,15 @@ def _of_body(body: list[ast.stmt], lines: list[str], parent: ast.ClassDef | None
             yield Definition(name, node, _first_line(node, lines), last, parent)
 
 
-def definitions(source: str) -> list[Definition]:
+@cache  # most files are asked about again and again, and never change
+def definitions(source: str) -> tuple[Definition, ...]:
     """Those of the module, and those of its classes after each class."""
     lines, found = source.splitlines(), []
     for each in _of_body(ast.parse(source).body, lines, None):
         found.append(each)
         if isinstance(each.node, ast.ClassDef):
             found += _of_body(each.node.body, lines, each.node)
-    return found
+    return tuple(found)
 
 
 def without_lines(source: str, spans: list[Definition]) -> str:
@@ -95,8 +97,12 @@ def without_decorator(source: str, name: str) -> str | None:
     return "".join(kept) if gone else None
 
 
+@cache
 def used_names(node: ast.AST) -> set[str]:
     """Every name that the node uses, parameters included: a test's parameters are its fixtures."""
-    return {each.id for each in ast.walk(node) if isinstance(each, ast.Name)} | {
-        each.arg for each in ast.walk(node) if isinstance(each, ast.arg)
-    }
+    found = set()
+    for each in ast.walk(node):
+        match each:
+            case ast.Name(id=name) | ast.arg(arg=name):
+                found.add(name)
+    return found

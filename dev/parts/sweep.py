@@ -3,7 +3,7 @@
 import ast
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from dev.parts.definitions import Definition, Function, definitions, used_names, without_lines
 from dev.parts.entries import without_entries
@@ -81,7 +81,7 @@ def _doomed(source: str, uses: re.Pattern[str]) -> list[Definition]:
     lines, every = source.splitlines(), definitions(source)
     inner = [each for each in every if not (isinstance(each.node, ast.ClassDef) and _has_members(each, every))]
     doomed = [each for each in inner if uses.search(each.source(lines))]
-    while more := [each for each in every if each not in doomed and _is_broken_without(each, doomed)]:
+    while doomed and (more := [each for each in every if each not in doomed and _is_broken_without(each, doomed)]):
         doomed += more
     return doomed
 
@@ -93,7 +93,7 @@ def _is_broken_without(each: Definition, doomed: list[Definition]) -> bool:
     return bool(used_names(each.node) & {other.name for other in doomed if not other.parent})
 
 
-def _has_members(each: Definition, every: list[Definition]) -> bool:
+def _has_members(each: Definition, every: Sequence[Definition]) -> bool:
     return any(other.parent is each.node for other in every)
 
 
@@ -122,7 +122,9 @@ def remove_unused(staging: Staging, before: Counter[str]) -> list[str]:
 def _unused(source: str, before: Counter[str], now: Counter[str]) -> Iterator[Definition]:
     lines = source.splitlines()
     for each in definitions(source):
-        if each.parent is None and not _IS_NEEDED.fullmatch(each.name) and not _is_registered(each.node):
+        if each.parent or now[each.name] == before[each.name]:
+            continue
+        if not _IS_NEEDED.fullmatch(each.name) and not _is_registered(each.node):
             own = _WORD.findall(each.source(lines)).count(each.name)
             if now[each.name] == own < before[each.name]:
                 yield each

@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from dev.parts.manifest import Part, read_parts
@@ -25,33 +26,37 @@ def problems(staging: Staging, parts: list[Part]) -> Iterator[str]:
 
 
 def broken_imports(staging: Staging) -> Iterator[str]:
-    bound: dict[Path, set[str]] = {}
     for name in staging.files("**/*.py"):
-        for node in ast.walk(ast.parse(staging.read(name))):
-            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                for alias in node.names:
-                    if not _is_importable(staging.root, node.module, alias.name, bound):
-                        yield f"{name}:{node.lineno}: imports {alias.name} from {node.module}, which is removed"
+        for line, module, imported in _imports(staging.read(name)):
+            if not _is_importable(staging.root, module, imported):
+                yield f"{name}:{line}: imports {imported} from {module}, which is removed"
 
 
-def _is_importable(root: Path, module: str, name: str, bound: dict[Path, set[str]]) -> bool:
-    """`bound` has the names of the modules that were read before."""
-    top = module.partition(".")[0]
-    if top not in _ROOTS:
-        return True
-    place = root / _ROOTS[top] / module.replace(".", "/")
+@cache  # the same files are read for each part
+def _imports(source: str) -> list[tuple[int, str, str]]:
+    """The line, the module and the name of each import from one of the project's modules."""
+    return [
+        (node.lineno, node.module, alias.name)
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level
+        if node.module.partition(".")[0] in _ROOTS
+        for alias in node.names
+    ]
+
+
+def _is_importable(root: Path, module: str, name: str) -> bool:
+    place = root / _ROOTS[module.partition(".")[0]] / module.replace(".", "/")
     file = place.with_suffix(".py") if place.with_suffix(".py").exists() else place / "__init__.py"
     if place.is_dir() and ((place / f"{name}.py").exists() or (place / name).is_dir()):
         return True
-    if file not in bound:
-        bound[file] = _bound(ast.parse(file.read_text(encoding="utf-8"))) if file.exists() else set()
-    return name in bound[file]
+    return file.exists() and name in _bound(file.read_text(encoding="utf-8"))
 
 
-def _bound(tree: ast.AST) -> set[str]:
+@cache
+def _bound(source: str) -> set[str]:
     """Every name that the module may define, at any depth: conditions and `try` included."""
     found: set[str] = set()
-    for node in ast.walk(tree):
+    for node in ast.walk(ast.parse(source)):
         match node:
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
                 found.add(name)
@@ -88,10 +93,11 @@ def words_left(staging: Staging, part: Part) -> Iterator[str]:
         return
     row_of_a_part = re.compile(rf"^\| `({'|'.join(read_parts())})` \|")
     for name in staging.texts():
-        if name.startswith(_NOT_ABOUT_THE_CODE):
+        text = staging.read(name)
+        if name.startswith(_NOT_ABOUT_THE_CODE) or not part.words.search(text):
             continue
-        for number, line in enumerate(staging.read(name).splitlines(), 1):
-            is_allowed = _COMMAND.search(line) or row_of_a_part.search(line)
-            is_allowed = is_allowed or (part.allowed and part.allowed.search(line))
-            if part.words.search(line) and not is_allowed:
+        for number, line in enumerate(text.splitlines(), 1):
+            if not part.words.search(line) or _COMMAND.search(line) or row_of_a_part.search(line):
+                continue
+            if not (part.allowed and part.allowed.search(line)):
                 yield f"{name}:{number}: still about {part.name}: {line.strip()[:100]}"
