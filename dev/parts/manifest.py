@@ -40,7 +40,7 @@ class Part:
 
 def _pattern(expressions: Iterable[str]) -> re.Pattern[str] | None:
     joined = "|".join(expressions)
-    return re.compile(joined) if joined else None
+    return re.compile(joined, re.MULTILINE) if joined else None
 
 
 def _read(path: Path) -> Part:
