@@ -7,7 +7,6 @@ HOST = 127.0.0.1
 PORT = 8000
 PROGRAM = api
 ARGS =
-PROCESSES = 2
 ONLY =
 SCENARIO = S1
 ROUNDS = 5
@@ -20,6 +19,9 @@ HOLDER =
 PART =
 PARTS =
 VERSION =
+
+# Processes of the tests. They wait as often as they calculate, so that two for each core are best; each has servers of its own.
+PROCESSES := $(shell cores=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$((cores < 4 ? 2 * cores : 8)))
 
 PY := $(VENV)/bin/python
 POETRY := .tools/poetry/bin/python -m poetry --no-interaction
