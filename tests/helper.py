@@ -1,6 +1,7 @@
 """What most tests need: accounts with tokens, and rows to act on."""
 
-from collections.abc import AsyncIterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -109,3 +110,10 @@ async def running(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
         httpx.AsyncClient(transport=transport, base_url="https://testserver") as client,
     ):
         yield client
+
+
+async def eventually(condition: Callable[[], Awaitable[object]], seconds: float = 10.0) -> None:
+    """Waits until the condition holds."""
+    async with asyncio.timeout(seconds):
+        while not await condition():  # noqa: ASYNC110 - it becomes true in another process
+            await asyncio.sleep(0.02)

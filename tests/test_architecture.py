@@ -33,7 +33,7 @@ from app.core.utils.cache import cache
 from tests.conftest import Services
 from tests.helper import API, PASSWORD, Rows, running
 from tests.support import architecture, architecture_changes
-from tests.support.limited import LIMITED_PATH, limited_router
+from tests.support.own_route import OWN_PATH, own_router
 from tests.support.readme import ROOT, copy_project
 
 
@@ -189,12 +189,12 @@ async def test_another_limit(services: Services, rows: Rows) -> None:
     root, user, tier = await rows.superuser(), await rows.user(), await rows.tier("free")
     await rows.join_tier(user, tier)
     settings = services.settings(DEFAULT_RATE_LIMIT_LIMIT=1)
-    async with running(create_application(router=limited_router(), settings=settings)) as client:
-        rule = {"path": LIMITED_PATH, "limit": 2, "period": 60}
+    async with running(create_application(router=own_router(), settings=settings)) as client:
+        rule = {"path": OWN_PATH, "limit": 2, "period": 60}
         created = await client.post(f"{API}/tier/free/rate_limit", headers=root.headers, json=rule)
 
         async def submit(headers: dict[str, str], times: int) -> list[int]:
-            path = f"{LIMITED_PATH}?message=x"
+            path = f"{OWN_PATH}?message=x"
             return [(await client.post(path, headers=headers)).status_code for _ in range(times)]
 
         by_default, by_rule = await submit({}, 2), await submit(dict(user.headers), 3)

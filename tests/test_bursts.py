@@ -17,13 +17,13 @@ from dev.local.ports import free_port
 from tests.conftest import Services
 from tests.helper import API, PASSWORD, Rows
 from tests.support.burst import allow_connections, request, send_all
-from tests.support.limited import LIMITED_PATH, SERVER
+from tests.support.own_route import OWN_PATH, SERVER
 from tests.support.processes import Program, python, wait_until_ready
 
 PROCESSES = 2
 LIMIT = 10
 CALLS = 2000
-LIMITED = request("POST", f"{LIMITED_PATH}?message=x")
+LIMITED = request("POST", f"{OWN_PATH}?message=x")
 
 
 class Servers(list[str]):

@@ -24,9 +24,9 @@ from app.core.worker.functions import send_welcome
 from dev.local.ports import free_port
 from dev.services import PostgresServer
 from tests.conftest import Services
-from tests.helper import API, Account, Rows, running, unique
+from tests.helper import API, Account, Rows, eventually, running, unique
 from tests.support.replication import Pair, replicated, run, standby_of
-from tests.support.tasks_worker import burst_worker, eventually
+from tests.support.tasks_worker import burst_worker
 
 RECOVERY_SECONDS = 2
 ROUNDS = int(os.environ.get("FAILOVER_ROUNDS", "1"))
@@ -55,7 +55,7 @@ async def application(settings: Settings) -> AsyncIterator[tuple[FastAPI, httpx.
 
 
 async def rows_of(app: FastAPI, settings: Settings) -> Rows:
-    await app.state.resources.cache.flushall()
+    await app.state.resources.rate_limiter.connection.execute("FLUSHALL")
     return Rows(app.state.resources.database, settings)
 
 

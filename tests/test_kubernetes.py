@@ -98,7 +98,7 @@ def test_the_files_break_no_rule() -> None:
         (lambda all_: without(all_, "Job"), "none applies the migrations"),
         (lambda all_: settings(all_).pop("CREATE_TABLES_ON_START"), "pods must not migrate"),
         (lambda all_: settings(all_).update(ALLOWED_HOSTS="api.example.com"), "ALLOWED_HOSTS lacks web"),
-        (lambda all_: settings(all_).update(DATABASE_POOL_SIZE="10"), "10 processes with 15 connections each"),
+        (lambda all_: settings(all_).update(DATABASE_POOL_SIZE="20"), "10 processes with 25 connections each"),
         (lambda all_: settings(all_).update(WEB_CONCURRENCY="2"), "17 processes with 9 connections each"),
     ],
 )

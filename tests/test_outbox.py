@@ -36,7 +36,7 @@ from app.models.user import User
 from app.schemas.tier import TierCreateInternal, TierRead
 from dev.services import ValkeyServer
 from tests.conftest import Services
-from tests.helper import API, PASSWORD, Rows, running, unique
+from tests.helper import API, PASSWORD, Rows, eventually, running, unique
 from tests.support import outbox
 from tests.support import tasks_worker as tasks
 from tests.support.readme import blocks
@@ -95,7 +95,7 @@ class TestWithASession:
             await db.rollback()
             later = await enqueue(db, tasks.note, 8)
             await db.commit()
-        await tasks.eventually(lambda: read_task(outbox.queue_of(process), later))
+        await eventually(lambda: read_task(outbox.queue_of(process), later))
         await outbox.sweep_everything(process)
         assert await read_task(outbox.queue_of(process), job_id) is None
 
@@ -120,7 +120,7 @@ class TestWithASession:
         async with sessions() as first, sessions() as second:
             await enqueue(first, tasks.note, 1, _job_id="one")
             later = asyncio.create_task(enqueue(second, tasks.note, 2, _job_id="one"))
-            await tasks.eventually(lambda: is_blocked(process))
+            await eventually(lambda: is_blocked(process))
             await (first.commit() if is_kept else first.rollback())
             assert await later == "one"
             await second.commit()
@@ -132,7 +132,7 @@ class TestWithASession:
             for number in range(2):
                 job_id = await enqueue(db, tasks.note, number)
                 await db.commit()
-                await tasks.eventually(lambda job_id=job_id: read_task(outbox.queue_of(process), job_id))  # type: ignore[misc] # mypy infers no default
+                await eventually(lambda job_id=job_id: read_task(outbox.queue_of(process), job_id))  # type: ignore[misc] # mypy infers no default
 
     async def test_a_crud_method_stores_both(self, process: Resources) -> None:
         async with outbox.database_of(process).sessions() as db:
@@ -308,7 +308,7 @@ class TestRegistration:
                         assert (task.status_code, task.json()["status"]) == (200, "queued")
                         assert (await client.get(f"{API}/tasks/task/{'0' * 32}")).status_code == 503
                         await asyncio.to_thread(repair)
-                        await tasks.eventually(lambda process=process: outbox.swept(process), 3)  # type: ignore[misc] # mypy infers no default
+                        await eventually(lambda process=process: outbox.swept(process), 3)  # type: ignore[misc] # mypy infers no default
                         assert (await client.get(path)).json()["status"] == "queued"
                     await tasks.run_tasks(settings, send_welcome)
                     assert (await client.get(path, headers=root.headers)).json()["status"] == "complete"
@@ -402,7 +402,7 @@ class TestSweep:
                 for option, broken, working in (("min-replicas-to-write", 1, 0), ("maxmemory", 1, 0)):
                     await queue.config_set(option, broken)
                     job_id = await enqueue(outbox.database_of(process), "note", 1)
-                    await tasks.eventually(lambda: released(process))
+                    await eventually(lambda: released(process))
                     [row] = await outbox.stored(process)
                     assert row.error is None
                     await outbox.sweep_of(process).sweep()
@@ -463,7 +463,7 @@ async def test_a_sweep_survives_the_database(services: Services, rows: Rows, cap
         finally:
             await database.execute(text("ALTER TABLE elsewhere RENAME TO outbox"))
         await outbox.store_directly(process, 1)
-        await tasks.eventually(lambda: outbox.is_empty(process))
+        await eventually(lambda: outbox.is_empty(process))
         sweep.close()
         await runs
     assert sum("the outbox cannot be read" in message for message in caplog.messages) == 1

@@ -20,7 +20,7 @@ from app.crud.crud_users import StoredUser
 from app.schemas.tier import TierRead
 from tests.conftest import Services
 from tests.helper import API, Account, Rows
-from tests.support.limited import LIMITED_PATH, limited_router
+from tests.support.own_route import OWN_PATH, own_router
 from tests.support.statements import recorded_statements
 
 DEFAULT = 3
@@ -49,7 +49,7 @@ def extended_router() -> APIRouter:
         return user.username
 
     everything = APIRouter()
-    everything.include_router(limited_router())
+    everything.include_router(own_router())
     everything.include_router(things)
     return everything
 
@@ -73,7 +73,7 @@ async def client(limited_application: FastAPI, rows: Rows) -> AsyncIterator[http
         yield client
 
 
-async def post(client: httpx.AsyncClient, account: Account | None = None, path: str = LIMITED_PATH) -> httpx.Response:
+async def post(client: httpx.AsyncClient, account: Account | None = None, path: str = OWN_PATH) -> httpx.Response:
     return await client.post(path, params={"message": "x"}, headers=account.headers if account else {})
 
 
@@ -109,7 +109,7 @@ async def test_every_response_has_the_rate_limit_headers(client: httpx.AsyncClie
 
 async def test_a_client_that_waits_for_retry_after_is_admitted(client: httpx.AsyncClient, rows: Rows) -> None:
     account, tier = await member(rows)
-    await rows.rate_limit(tier, "api_v1_limited_thing", 1)
+    await rows.rate_limit(tier, "api_v1_own_thing", 1)
     await set_period(rows, tier, 1)
     for _ in range(2):
         assert (await post(client, account)).status_code == 201
@@ -172,9 +172,7 @@ async def test_a_user_without_a_rule_has_the_default_and_one_log_line(
     with caplog.at_level(logging.WARNING, "app.api.rate_limiting"):
         assert [limit_headers(await post(client, account))[0] for _ in range(5)] == ["3"] * 5
         await post(client)
-    assert caplog.messages == [
-        f"user {account.user.id} has no rate limit for api_v1_limited_thing: the default is used"
-    ]
+    assert caplog.messages == [f"user {account.user.id} has no rate limit for api_v1_own_thing: the default is used"]
 
 
 async def test_changes_through_the_api_count_from_the_next_request_on(client: httpx.AsyncClient, rows: Rows) -> None:
@@ -189,7 +187,7 @@ async def test_changes_through_the_api_count_from_the_next_request_on(client: ht
         return limit_headers(await post(client, account))[:2]
 
     assert await limit_and_remaining() == ("3", "2")
-    await change("POST", "/tier/free/rate_limit", {"path": "api/v1/limited/thing", "limit": 10, "period": 60})
+    await change("POST", "/tier/free/rate_limit", {"path": "api/v1/own/thing", "limit": 10, "period": 60})
     assert await limit_and_remaining() == ("3", "1")
     await change("PATCH", f"/user/{account.username}/tier", {"tier_id": free.id})
     assert await limit_and_remaining() == ("10", "7")
@@ -197,7 +195,7 @@ async def test_changes_through_the_api_count_from_the_next_request_on(client: ht
     assert await limit_and_remaining() == ("4", "0")
     await change("PATCH", "/tier/free/rate_limit/1", {"limit": 6})
     assert await limit_and_remaining() == ("6", "1")
-    await change("POST", "/tier/pro/rate_limit", {"path": "api_v1_limited_thing", "limit": 100, "period": 3600})
+    await change("POST", "/tier/pro/rate_limit", {"path": "api_v1_own_thing", "limit": 100, "period": 3600})
     await change("PATCH", f"/user/{account.username}/tier", {"tier_id": pro.id})
     assert await limit_and_remaining() == ("100", "94")
     await change("DELETE", "/tier/pro/rate_limit/2")
@@ -213,7 +211,7 @@ async def test_a_longer_period_counts_admissions_that_a_shorter_one_no_longer_co
     client: httpx.AsyncClient, rows: Rows
 ) -> None:
     account, tier = await member(rows)
-    await rows.rate_limit(tier, "api_v1_limited_thing", 1)
+    await rows.rate_limit(tier, "api_v1_own_thing", 1)
     await set_period(rows, tier, 1)
     assert (await post(client, account)).status_code == 201
     await asyncio.sleep(1.1)
@@ -226,11 +224,11 @@ async def test_a_longer_period_counts_admissions_that_a_shorter_one_no_longer_co
 @pytest.mark.parametrize(
     ("path", "nearest"),
     [
-        ("api/v1/limited/things", "api_v1_limited_thing"),
-        ("v1/limited/thing", "api_v1_limited_thing"),
+        ("api/v1/own/things", "api_v1_own_thing"),
+        ("v1/own/thing", "api_v1_own_thing"),
         ("api/v1/user/{name}", None),
         ("api/v1/user/anna", None),
-        ("api/v1/limited/thing", None),
+        ("api/v1/own/thing", None),
     ],
 )
 async def test_a_rule_for_no_route_is_accepted_and_the_log_names_the_nearest(
@@ -283,7 +281,7 @@ async def test_the_limit_applies_to_an_overridden_user(
 ) -> None:
     """As tests of extensions replace `get_optional_user`."""
     account, tier = await member(rows)
-    await rows.rate_limit(tier, "api_v1_limited_thing", 9)
+    await rows.rate_limit(tier, "api_v1_own_thing", 9)
 
     async def somebody() -> StoredUser:
         return replace(account.user, tier_id=tier.id)

@@ -14,7 +14,7 @@ from app.core.redis import PROBE_SECONDS, stream
 from app.core.setup import create_application
 from dev.services import ValkeyServer, temporary_folder
 from tests.conftest import Services
-from tests.support.limited import LIMITED_PATH, limited_router
+from tests.support.own_route import OWN_PATH, own_router
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ async def running(
         RATE_LIMIT_FAIL_OPEN=fail_open,
         DEFAULT_RATE_LIMIT_LIMIT=100,
     )
-    app = create_application(router=limited_router(), settings=settings)
+    app = create_application(router=own_router(), settings=settings)
     transport = httpx.ASGITransport(app)
     async with (
         app.router.lifespan_context(app),
@@ -45,7 +45,7 @@ async def running(
 
 
 async def post(client: httpx.AsyncClient) -> httpx.Response:
-    return await client.post(LIMITED_PATH, params={"message": "x"})
+    return await client.post(OWN_PATH, params={"message": "x"})
 
 
 @pytest.mark.parametrize("fail_open", [True, False])

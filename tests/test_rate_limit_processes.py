@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from tests.conftest import Services
 from tests.helper import API, Rows
-from tests.support.limited import LIMITED_PATH, SERVER
+from tests.support.own_route import OWN_PATH, SERVER
 from tests.support.processes import web_servers
 
 PROCESSES = 2
@@ -34,7 +34,7 @@ async def hammer(server: str, seconds: float, headers: dict[str, str], statuses:
     start = time.monotonic()
     async with httpx.AsyncClient(base_url=server, headers=headers, timeout=30) as client:
         while (elapsed := time.monotonic() - start) < seconds or (not statuses[429] and elapsed < PATIENCE_SECONDS):
-            statuses[(await client.post(LIMITED_PATH, params={"message": "x"})).status_code] += 1
+            statuses[(await client.post(OWN_PATH, params={"message": "x"})).status_code] += 1
 
 
 async def test_no_window_of_any_begin_admits_more_than_the_limit(servers: list[str], rows: Rows, redis: Redis) -> None:
@@ -45,7 +45,7 @@ async def test_no_window_of_any_begin_admits_more_than_the_limit(servers: list[s
         for number in range(CLIENTS)
     ]
     await asyncio.gather(*clients)
-    bucket = f"rate_limit:user:{account.user.id}:api_v1_limited_thing"
+    bucket = f"rate_limit:user:{account.user.id}:api_v1_own_thing"
     read = redis.register_script("return redis.call('LRANGE', KEYS[1], 0, -1)")
     admissions = [int(entry) for entry in await read(keys=[bucket])]
 
@@ -61,7 +61,7 @@ async def test_a_caller_under_the_limit_is_never_refused(servers: list[str], row
     account, noisy = await rows.user(), await rows.user()
     noise = [asyncio.create_task(hammer(server, PERIOD, dict(noisy.headers), Counter())) for server in servers]
     async with httpx.AsyncClient(headers=account.headers, params={"message": "x"}, timeout=30) as client:
-        addresses = [f"{servers[number % PROCESSES]}{LIMITED_PATH}" for number in range(LIMIT)]
+        addresses = [f"{servers[number % PROCESSES]}{OWN_PATH}" for number in range(LIMIT)]
         statuses = [(await client.post(address)).status_code for address in addresses]
     await asyncio.gather(*noise)
     assert statuses == [201] * LIMIT
@@ -77,13 +77,13 @@ async def test_a_change_in_one_process_counts_in_the_other_at_once(servers: list
             response.raise_for_status()
 
         async def limit() -> str:
-            response = await client.post(f"{there}{LIMITED_PATH}", params={"message": "x"}, headers=account.headers)
+            response = await client.post(f"{there}{OWN_PATH}", params={"message": "x"}, headers=account.headers)
             return str(response.headers["RateLimit-Limit"])
 
         assert await limit() == str(LIMIT)
         await change("PATCH", f"/user/{account.username}/tier", {"tier_id": tier.id})
         assert await limit() == str(LIMIT)
-        await change("POST", "/tier/free/rate_limit", {"path": LIMITED_PATH, "limit": 1000, "period": 60})
+        await change("POST", "/tier/free/rate_limit", {"path": OWN_PATH, "limit": 1000, "period": 60})
         assert await limit() == "1000"
         for number in range(10):
             await change("PATCH", "/tier/free/rate_limit/1", {"limit": 500 + number})

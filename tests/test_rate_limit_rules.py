@@ -10,7 +10,7 @@ from tests.helper import API, Account, Rows
 from tests.support import authorization as may
 from tests.support.authorization import PathValues
 
-RULE = {"path": "api/v1/tasks/task", "limit": 10, "period": 3600}
+RULE = {"path": "api/v1/reports", "limit": 10, "period": 3600}
 
 
 async def arrange(client: httpx.AsyncClient, rows: Rows, owner: Account) -> PathValues:
@@ -46,8 +46,8 @@ async def test_create_names_the_rule_after_its_content(client: httpx.AsyncClient
     assert created.json() == {
         "id": 1,
         "tier_id": 1,
-        "name": "api_v1_tasks_task:10:3600",
-        "path": "api_v1_tasks_task",
+        "name": "api_v1_reports:10:3600",
+        "path": "api_v1_reports",
         "limit": 10,
         "period": 3600,
     }
@@ -55,7 +55,7 @@ async def test_create_names_the_rule_after_its_content(client: httpx.AsyncClient
     assert (await client.get(f"{API}/tier/free/rate_limits")).json()["data"] == [created.json()]
 
 
-@pytest.mark.parametrize("path", ["api/v1/tasks/task", "/api/v1/tasks/task", "api_v1_tasks_task", "api/v1/tasks/task/"])
+@pytest.mark.parametrize("path", ["api/v1/reports", "/api/v1/reports", "api_v1_reports", "api/v1/reports/"])
 async def test_one_path_has_one_rule_however_it_is_written(client: httpx.AsyncClient, root: Account, path: str) -> None:
     await create(client, root, name="first")
     second = await create(client, root, name="second", path=path)
@@ -127,7 +127,7 @@ async def test_update(client: httpx.AsyncClient, rows: Rows, root: Account) -> N
     assert (taken.status_code, taken.json()) == (422, {"detail": "Rate Limit Name not available"})
     assert empty.status_code == 200
     read = (await client.get(url)).json()
-    assert (read["limit"], read["path"], read["name"]) == (7, "api_v1_user_me", "api_v1_tasks_task:10:3600")
+    assert (read["limit"], read["path"], read["name"]) == (7, "api_v1_user_me", "api_v1_reports:10:3600")
 
 
 async def test_another_tiers_rule_is_not_found(client: httpx.AsyncClient, rows: Rows, root: Account) -> None:

@@ -25,7 +25,7 @@ from app.core.worker.functions import sample_background_task
 from app.core.worker.runtime.context import TaskContext
 from dev.services import ValkeyServer
 from tests.conftest import Services
-from tests.helper import API, Account, Rows
+from tests.helper import API, Account, Rows, eventually
 from tests.support import authorization as may
 from tests.support import tasks_worker as tasks
 from tests.support.authorization import PathValues
@@ -219,7 +219,7 @@ class TestGetTask:
         task_id = await submit(pool, "note", 1, 0.5)
         async with tasks.burst_worker(quick, [tasks.note]) as worker:
             running = asyncio.create_task(worker.async_run())
-            await tasks.eventually(lambda: pool.exists("started:1"))
+            await eventually(lambda: pool.exists("started:1"))
             task = await read(client, task_id)
             await running
         assert (task["status"], task["job_try"], task["result"]) == ("in_progress", 1, None)

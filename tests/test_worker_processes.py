@@ -19,11 +19,10 @@ from app.core.utils import queue
 from app.core.utils.queue import enqueue
 from dev.services import VALKEY_DURABLE, ValkeyServer
 from tests.conftest import Services
-from tests.helper import Rows
+from tests.helper import Rows, eventually
 from tests.support import outbox
 from tests.support.forks import Fork, run_python, start_python
 from tests.support.readme import ROOT
-from tests.support.tasks_worker import eventually
 
 TASK_TIMEOUT_SECONDS = 1
 RESTART_SECONDS = TASK_TIMEOUT_SECONDS + 15

@@ -6,7 +6,7 @@ Servers and processes:
     processes     the project's programs as processes: scripts, web servers, workers
     forks         many runs of one script in the time of a few
     topology      NGINX, gunicorn servers and a worker, as in production; `dns` is Docker's resolver in it
-    limited       the application with a limited route of its own
+    own_route     the application with a limited POST route of its own
     tasks_worker  a worker whose tasks fail in every way
 
 Callers:

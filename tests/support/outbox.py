@@ -11,7 +11,7 @@ from app.core.db.database import Database
 from app.core.outbox import Outbox, Sweep
 from app.core.queue.jobs import JobQueue
 from app.core.resources import Resources, open_resources
-from tests.support.tasks_worker import eventually
+from tests.helper import eventually
 
 FUNCTIONS = ("note", "fail", "record", "send_welcome")
 """Names that the processes of the tests accept."""

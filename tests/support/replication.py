@@ -12,7 +12,7 @@ import asyncpg
 
 from dev.local.programs import as_user, postgres_programs, unprivileged_account
 from dev.services import POSTGRES_FAST, PostgresServer, temporary_folder
-from tests.support.tasks_worker import eventually
+from tests.helper import eventually
 
 PASSWORD = "p@ss/word #with? %20 'everything'"
 

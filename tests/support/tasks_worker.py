@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar
 
@@ -97,10 +97,3 @@ async def run_tasks(settings: RedisQueueSettings, *tasks: Task) -> None:
     """Runs all tasks in the queue."""
     async with burst_worker(settings, tasks) as worker:
         await worker.async_run()
-
-
-async def eventually(condition: Callable[[], Awaitable[object]], seconds: float = 10.0) -> None:
-    """Waits until the condition holds."""
-    async with asyncio.timeout(seconds):
-        while not await condition():  # noqa: ASYNC110 - it becomes true in another process
-            await asyncio.sleep(0.02)

@@ -9,15 +9,15 @@ from app.core.setup import create_application
 from tests.helper import API
 from tests.support.processes import UVICORN
 
-LIMITED_PATH = f"{API}/limited/thing"
-SERVER = ("uvicorn", "--app-dir", "src", "--factory", "tests.support.limited:create", *UVICORN[2:])
+OWN_PATH = f"{API}/own/thing"
+SERVER = ("uvicorn", "--app-dir", "src", "--factory", "tests.support.own_route:create", *UVICORN[2:])
 
 
-def limited_router() -> APIRouter:
+def own_router() -> APIRouter:
     everything = APIRouter()
     everything.include_router(router)
 
-    @everything.post(LIMITED_PATH, status_code=201, dependencies=[Depends(rate_limiter)])
+    @everything.post(OWN_PATH, status_code=201, dependencies=[Depends(rate_limiter)])
     async def submit(message: str) -> str:
         return message
 
@@ -25,4 +25,4 @@ def limited_router() -> APIRouter:
 
 
 def create() -> FastAPI:
-    return create_application(router=limited_router(), settings=settings)
+    return create_application(router=own_router(), settings=settings)
