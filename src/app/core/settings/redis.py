@@ -1,4 +1,4 @@
-"""The settings of the cache's Redis, of the queue's, and of the rate limiter's. A URL wins over the parts of one."""
+"""The settings of each Redis. A URL wins over the parts of one."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
