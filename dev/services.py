@@ -181,7 +181,7 @@ def server_variables(postgres: Server, valkey: Server) -> dict[str, str]:
         "POSTGRES_USER": postgres.user,
         "POSTGRES_PASSWORD": postgres.password,
     }
-    for part in ("CACHE", "QUEUE", "RATE_LIMIT"):
+    for part in ["CACHE", "QUEUE", "RATE_LIMIT"]:
         variables |= {
             f"REDIS_{part}_HOST": valkey.host,
             f"REDIS_{part}_PORT": str(valkey.port),

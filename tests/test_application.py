@@ -45,7 +45,7 @@ async def test_what_is_left_out_is_not_opened(settings: Settings, rows: Rows) ->
 
     async with running(app) as client:
         resources = app.state.resources
-        assert (resources.cache, resources.queue, resources.rate_limiter) == (None, None, None)
+        assert {resources.cache, resources.queue, resources.rate_limiter} == {None}
         response = await client.get(f"{API}/user/userson")
         assert response.status_code == 200
         assert "cache-control" not in response.headers

@@ -52,7 +52,7 @@ def proxies(services: Services) -> Iterator[Proxies]:
 @pytest.fixture
 async def app(services: Services, proxies: Proxies, rows: Rows) -> AsyncIterator[FastAPI]:
     ports: dict[str, object] = {"POSTGRES_PORT": proxies.postgres.port}
-    ports |= {f"REDIS_{part}_PORT": proxies.redis.port for part in ("CACHE", "QUEUE", "RATE_LIMIT")}
+    ports |= {f"REDIS_{part}_PORT": proxies.redis.port for part in ["CACHE", "QUEUE", "RATE_LIMIT"]}
     app = create_application(router=router, settings=services.settings(**ports))
     async with running(app):
         yield app

@@ -13,9 +13,8 @@ from app.core.limits.limiter import Admission, Limit, RateLimiter, open_rate_lim
 from app.core.setup import create_application
 from dev.local.valkey_cli import connect
 from tests.conftest import Services
-from tests.helper import API, Rows, running
+from tests.helper import API, Rows, eventually, running
 from tests.support.cluster import PRIMARIES, Cluster, cluster
-from tests.support.tasks_worker import eventually
 
 FAILOVER_SECONDS = 15
 FIVE = Limit(5, 3600)

@@ -23,7 +23,7 @@ from app.core.utils import queue
 from app.core.worker.runtime.context import TaskContext
 from dev.local.valkey_cli import connect
 from tests.conftest import Services
-from tests.helper import API, Rows, running
+from tests.helper import API, Rows, eventually, running
 from tests.support import tasks_worker
 from tests.support.sentinels import PASSWORD, Group, sentinels
 
@@ -43,7 +43,7 @@ def group() -> Iterator[Group]:
 
 
 def settings_of(services: Services, group: Group, **changes: object) -> Settings:
-    urls = {f"REDIS_{server}_URL": group.url for server in ("CACHE", "QUEUE", "RATE_LIMIT")}
+    urls = {f"REDIS_{server}_URL": group.url for server in ["CACHE", "QUEUE", "RATE_LIMIT"]}
     return services.settings(DEFAULT_RATE_LIMIT_LIMIT=1_000_000, **urls | changes)
 
 
@@ -69,7 +69,7 @@ async def fail_over(group: Group) -> None:
     async def is_promoted() -> bool:
         return await asyncio.to_thread(group.primary_port) == replica.port
 
-    await tasks_worker.eventually(is_promoted, FAILOVER_SECONDS)
+    await eventually(is_promoted, FAILOVER_SECONDS)
     await asyncio.to_thread(primary.start)
 
 
@@ -113,11 +113,11 @@ async def test_the_primary_is_killed_under_load(services: Services, rows: Rows, 
         async with asyncio.TaskGroup() as callers:
             for _ in range(CALLERS):
                 callers.create_task(load.call())
-            await tasks_worker.eventually(lambda: _has(load, 200))
+            await eventually(lambda: _has(load, 200))
             await fail_over(group)
-            await tasks_worker.eventually(lambda: _responds_well(client), FAILOVER_SECONDS)
+            await eventually(lambda: _responds_well(client), FAILOVER_SECONDS)
             before = len(load.accepted)
-            await tasks_worker.eventually(lambda: _has(load, before + 100))
+            await eventually(lambda: _has(load, before + 100))
             load.enough.set()
         assert set(load.statuses) <= {200, 201, 503}
         lost = await _lost_tasks(settings, load)
@@ -141,7 +141,7 @@ async def test_what_a_failover_brings_back_is_not_served(services: Services, row
             written = await client.post(f"{API}/{author.username}/post", json=new, headers=author.headers)
             assert written.status_code == 201
             await fail_over(group)
-            await tasks_worker.eventually(lambda: _responds_well(client), FAILOVER_SECONDS)
+            await eventually(lambda: _responds_well(client), FAILOVER_SECONDS)
             assert await redis.exists(stored)
         after = [await client.get(page) for _ in range(2)]
     assert [response.json()["total_count"] for response in after] == [2, 2]
@@ -173,7 +173,7 @@ async def test_a_task_that_replicas_have_confirmed_survives(services: Services, 
             lost = await impatient.enqueue_job("sample_background_task", "lost")
         readiness = await client.get(f"{API}/ready")
         await fail_over(group)
-        await tasks_worker.eventually(lambda: _responds_well(client), FAILOVER_SECONDS)
+        await eventually(lambda: _responds_well(client), FAILOVER_SECONDS)
         repeated = [await submit("refused 1") for _ in range(2)]
         states = await read_tasks(app.state.resources.queue, [confirmed.json()["id"], lost.job_id if lost else ""])
         await tasks_worker.run_tasks(settings, sample_background_task)
@@ -210,7 +210,7 @@ async def test_a_demoted_primary_counts_as_a_lost_connection(group: Group, caplo
 
         assert not await writes()
         assert "is not a primary" in caplog.text
-        await tasks_worker.eventually(writes, FAILOVER_SECONDS)
+        await eventually(writes, FAILOVER_SECONDS)
         assert await promoted.get("key") == b"second"
         assert connection.history not in (b"", history)
 
@@ -228,7 +228,7 @@ async def _lost_tasks(settings: Settings, load: Load) -> int:
                 return not await pool.zcard(default_queue_name)
             return False
 
-        await tasks_worker.eventually(is_empty, 20)
+        await eventually(is_empty, 20)
         states = await read_tasks(pool, load.accepted)
     return states.count(None)
 

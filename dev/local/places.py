@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import urlsplit
 
-REDIS_PARTS = ("REDIS_CACHE", "REDIS_QUEUE", "REDIS_RATE_LIMIT")
+REDIS_PARTS = ["REDIS_CACHE", "REDIS_QUEUE", "REDIS_RATE_LIMIT"]
 _THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1"})
 _PLACEHOLDERS = frozenset({"your_server", "your_host"})
 

@@ -92,7 +92,7 @@ def read_commands(client: "Redis", prompt: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status: 1 if the command given on the command line fails."""
     parser = argparse.ArgumentParser(prog="python -m dev.local.valkey_cli")
-    parser.add_argument("--part", choices=("cache", "queue", "rate_limit"), default="cache")
+    parser.add_argument("--part", choices=["cache", "queue", "rate_limit"], default="cache")
     parser.add_argument("command", nargs=argparse.REMAINDER, help="for example: GET key")
     options = parser.parse_args(arguments)
     settings = import_module("src.app.core.config").settings
