@@ -16,9 +16,10 @@ from sqlalchemy import text
 from app.api import router
 from app.core.config import Settings
 from app.core.db import connector
-from app.core.db.database import open_database
+from app.core.db.database import Database, open_database
 from app.core.db.engine import connect
 from app.core.db.migrate import apply_migrations
+from app.core.db.read_database import open_read_database
 from app.core.setup import create_application
 from app.core.worker.functions import send_welcome
 from dev.local.ports import free_port
@@ -32,6 +33,7 @@ RECOVERY_SECONDS = 2
 ROUNDS = int(os.environ.get("FAILOVER_ROUNDS", "1"))
 LAG_SECONDS = float(os.environ.get("FAILOVER_LAG", "0.1"))
 MOVE = "SELECT count(nextval('cache_epoch')) FROM generate_series(1, $1)"
+PORT = text("SELECT current_setting('port')::int AS port")
 MOVES = 100
 """More moves of the epoch than PostgreSQL writes to its log ahead of them (32)."""
 
@@ -232,14 +234,25 @@ async def _is_replicated(pair: Pair, name: str) -> bool:
     return bool(await run(pair.standby, 'SELECT count(*) FROM "user" WHERE name = $1', name))
 
 
+async def _read_port(primary: Database, settings: Settings, replica: PostgresServer) -> int:
+    """The server of a read that this replica may serve."""
+    url = f"postgresql://{replica.host}:{replica.port}"
+    where = settings.model_copy(update={"POSTGRES_URL_READ": url}).replica
+    assert where
+    async with open_read_database(primary, where) as reads:
+        row = await reads.fetch_one(PORT)
+        assert row
+        return int(row.port)
+
+
 async def test_a_former_primary(services: Services, pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """If it does not respond, its successor is found, even by callers that do not wait for as long.
 
-    As a second primary it is not used by a process that has found its successor; as a standby by none.
+    As a second primary it is not used by a process that has found its successor, not for reads either. As a standby it
+    may serve reads.
     """
     monkeypatch.setattr(connector, "CONNECT_TIMEOUT_SECONDS", 0.5)
     settings = settings_of(services, pair)
-    port = text("SELECT current_setting('port')::int AS port")
     async with open_database(settings) as database:
         await asyncio.to_thread(pair.primary.pause)
         await pair.promote()
@@ -247,7 +260,7 @@ async def test_a_former_primary(services: Services, pair: Pair, monkeypatch: pyt
         async def is_found() -> bool:
             with suppress(TimeoutError):
                 async with asyncio.timeout(0.2):
-                    return bool((await database.execute(port))[0].port == pair.standby.port)
+                    return bool((await database.execute(PORT))[0].port == pair.standby.port)
             return False
 
         assert not await is_found()
@@ -257,13 +270,15 @@ async def test_a_former_primary(services: Services, pair: Pair, monkeypatch: pyt
         await asyncio.to_thread(pair.primary.start)
         assert not await run(pair.primary, "SELECT pg_is_in_recovery()")
         await database.engine.dispose()
-        assert (await database.execute(port))[0].port == pair.standby.port
+        assert (await database.execute(PORT))[0].port == pair.standby.port
+        assert await _read_port(database, settings, pair.primary) == pair.standby.port
 
     await asyncio.to_thread(pair.primary.kill)
     with standby_of(pair.standby, pair.primary.data.with_name("again"), pair.primary.port) as demoted:
         assert await run(demoted, "SELECT pg_is_in_recovery()")
         async with open_database(settings) as database:
-            assert (await database.execute(port))[0].port == pair.standby.port
+            assert (await database.execute(PORT))[0].port == pair.standby.port
+            assert await _read_port(database, settings, demoted) == demoted.port
         await apply_migrations(settings)
         outside = await connect(settings)
         assert await outside.fetchval("SELECT current_setting('port')") == str(pair.standby.port)

@@ -211,6 +211,28 @@ class TestUrls:
         assert options["port"] == ([port for _, port in hosts] if several else hosts[0][1])
         assert options.get("target_session_attrs") == ("read-write" if several else None)
 
+    def test_what_the_url_of_a_replica_leaves_out_is_as_for_the_primary(self, settings_class: type[Settings]) -> None:
+        assert settings_class().replica is None
+        url = "postgresql://reader:p%40ss%2Fword@replica:6432/copy"
+        full = settings_class(POSTGRES_URL_READ=url, DATABASE_PGBOUNCER=True).replica
+        short = settings_class(
+            POSTGRES_URL_READ="postgresql://[::1]", POSTGRES_PORT=6000, POSTGRES_PASSWORD="p"
+        ).replica
+        assert full
+        assert full.POSTGRES_URL == "postgresql+asyncpg://reader:p%40ss%2Fword@replica:6432/copy"
+        assert not full.DATABASE_PGBOUNCER
+        assert short
+        assert short.POSTGRES_URL == "postgresql+asyncpg://postgres:p@[::1]:6000/postgres"
+
+    @pytest.mark.parametrize(
+        "url", ["replica", "mysql://hidden@replica", "postgresql:///copy", "postgresql://hidden@replica:port/copy"]
+    )
+    def test_another_url_of_a_replica_is_refused(self, settings_class: type[Settings], url: str) -> None:
+        write(settings_class, f'POSTGRES_URL_READ="{url}"\n')
+        with pytest.raises(ConfigurationError, match="postgresql://user:password@host") as caught:
+            load(settings_class)
+        assert "hidden" not in str(caught.value)
+
     @pytest.mark.parametrize("servers", ["db1:", "db1:0", "db1,db2:65536", "db1:x", "[db1]", "db1 db2", ","])
     def test_what_is_no_server_is_refused(self, settings_class: type[Settings], servers: str) -> None:
         write(settings_class, f'POSTGRES_SERVER="{servers}"\n')

@@ -22,7 +22,7 @@ from app.api.responses import (
     raises,
 )
 from app.core.config import CryptSettings
-from app.core.db.database import Database, async_get_db, get_database
+from app.core.db.database import Database, async_get_db, get_database, get_read_database
 from app.core.events import SecurityEvents
 from app.core.exceptions.http_exceptions import ForbiddenException, UnauthorizedException
 from app.core.features import require
@@ -46,6 +46,7 @@ oauth2_scheme = OAuth2PasswordBearer(
 
 Session = Annotated[AsyncSession, Depends(provides_only(async_get_db), scope="function")]
 Db = Annotated[Database, Depends(provides_only(get_database))]
+ReadDb = Annotated[Database, Depends(provides_only(get_read_database))]
 
 BearerToken = Annotated[str | None, Depends(oauth2_scheme)]
 

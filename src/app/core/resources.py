@@ -41,6 +41,7 @@ class Resources:
     settings: SettingsBase
     password_hasher: PasswordHasher | None
     database: Database | None
+    read_database: Database | None
     cache: Redis | None
     responses: ResponseCache | None
     queue: ArqRedis | None
@@ -68,6 +69,18 @@ async def _open_database(stack: AsyncExitStack, settings: SettingsBase) -> Datab
     database = await stack.enter_async_context(open_database(settings, process_name(settings)))
     await check_connections(database, settings)
     return database
+
+
+async def _open_read_database(
+    stack: AsyncExitStack, settings: SettingsBase, database: Database | None
+) -> Database | None:
+    """The database itself, unless there is a replica."""
+    replica = settings.replica if isinstance(settings, PostgresSettings) else None
+    if database is None or replica is None:
+        return database
+    from app.core.db.read_database import open_read_database  # noqa: PLC0415 - costs nothing without a replica
+
+    return await stack.enter_async_context(open_read_database(database, replica))
 
 
 async def _open_responses(stack: AsyncExitStack, settings: SettingsBase) -> ResponseCache | None:
@@ -99,6 +112,7 @@ async def open_resources(settings: SettingsBase, tasks: Collection[str] = ()) ->
                 await enter(open_password_hasher(settings)) if isinstance(settings, CryptSettings) else None
             ),
             database=database,
+            read_database=await _open_read_database(stack, settings, database),
             cache=cache,
             responses=await _open_responses(stack, settings),
             queue=queue,

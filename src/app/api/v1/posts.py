@@ -2,7 +2,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from app.api.dependencies import SUPERUSERS_ONLY, Db, PathId, PathUsername, SelfUser
+from app.api.dependencies import SUPERUSERS_ONLY, Db, PathId, PathUsername, ReadDb, SelfUser
 from app.api.owners import USER
 from app.api.paginated import CursorListResponse, PageWindow, PaginatedListResponse, list_response
 from app.api.responses import POST_NOT_FOUND, USER_NOT_FOUND, errors, message, not_found
@@ -23,7 +23,7 @@ NO_SUCH_POST = not_found("Post", "The post does not exist or has another author.
     responses=errors(USER_NOT_FOUND),
 )
 @cache("{username}_posts", resource_id_name="window", expiration=60, owners=[USER])
-async def read_posts(request: Request, username: PathUsername, db: Db, window: PageWindow) -> dict[str, Any]:
+async def read_posts(request: Request, username: PathUsername, db: ReadDb, window: PageWindow) -> dict[str, Any]:
     """Newest first.
 
     A response has at most 500,000 characters of text: with long posts it has fewer items than requested, and `has_more`
@@ -34,7 +34,7 @@ async def read_posts(request: Request, username: PathUsername, db: Db, window: P
 
 @router.get("/{username}/post/{id}", summary="Read a post", responses=errors(USER_NOT_FOUND, POST_NOT_FOUND))
 @cache("{username}_post_cache", resource_id_name="id", owners=[USER])
-async def read_post(username: PathUsername, id: PathId, db: Db) -> PostRead:
+async def read_post(username: PathUsername, id: PathId, db: ReadDb) -> PostRead:
     return await crud_posts.read(db, username, id)
 
 

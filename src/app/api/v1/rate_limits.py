@@ -2,7 +2,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from app.api.dependencies import SUPERUSERS_ONLY, Db, PathId, PathTierName
+from app.api.dependencies import SUPERUSERS_ONLY, Db, PathId, PathTierName, ReadDb
 from app.api.paginated import CursorListResponse, PageWindow, PaginatedListResponse, list_response
 from app.api.rate_limiting import warn_of_unknown_path
 from app.api.responses import RATE_LIMIT_NOT_FOUND, TIER_NOT_FOUND, errors, message, unprocessable
@@ -37,12 +37,12 @@ async def write_rate_limit(request: Request, tier_name: PathTierName, values: Ra
     response_model=PaginatedListResponse[RateLimitRead] | CursorListResponse[RateLimitRead],
     responses=errors(TIER_NOT_FOUND),
 )
-async def read_rate_limits(request: Request, tier_name: PathTierName, db: Db, window: PageWindow) -> dict[str, Any]:
+async def read_rate_limits(request: Request, tier_name: PathTierName, db: ReadDb, window: PageWindow) -> dict[str, Any]:
     return list_response(request, window, await crud_rate_limits.read_page(db, window, tier_name))
 
 
 @router.get("/rate_limit/{id}", summary="Read a rate limit", responses=errors(TIER_NOT_FOUND, RATE_LIMIT_NOT_FOUND))
-async def read_rate_limit(tier_name: PathTierName, id: PathId, db: Db) -> RateLimitRead:
+async def read_rate_limit(tier_name: PathTierName, id: PathId, db: ReadDb) -> RateLimitRead:
     return await crud_rate_limits.read(db, tier_name, id)
 
 

@@ -2,7 +2,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
 
-from app.api.dependencies import SUPERUSERS_ONLY, Db
+from app.api.dependencies import SUPERUSERS_ONLY, Db, ReadDb
 from app.api.owners import TIER
 from app.api.paginated import CursorListResponse, PageWindow, PaginatedListResponse, list_response
 from app.api.responses import TIER_NOT_FOUND, errors, message, unprocessable
@@ -28,12 +28,12 @@ async def write_tier(values: TierCreate, db: Db) -> TierRead:
 @router.get(
     "/tiers", summary="List tiers", response_model=PaginatedListResponse[TierRead] | CursorListResponse[TierRead]
 )
-async def read_tiers(request: Request, db: Db, window: PageWindow) -> dict[str, Any]:
+async def read_tiers(request: Request, db: ReadDb, window: PageWindow) -> dict[str, Any]:
     return list_response(request, window, await crud_tiers.read_page(db, window))
 
 
 @router.get("/tier/{name}", summary="Read a tier", responses=errors(TIER_NOT_FOUND))
-async def read_tier(name: TierNameInPath, db: Db) -> TierRead:
+async def read_tier(name: TierNameInPath, db: ReadDb) -> TierRead:
     return await crud_tiers.read(db, name)
 
 

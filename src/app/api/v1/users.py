@@ -13,6 +13,7 @@ from app.api.dependencies import (
     OpenResources,
     PathUser,
     PathUsername,
+    ReadDb,
     SelfUser,
 )
 from app.api.owners import TIER, USER
@@ -80,7 +81,7 @@ async def read_users_me(current_user: CurrentUser) -> StoredUser:
 
 @router.get("/user/{username}", summary="Read a user", response_model=UserRead, responses=errors(USER_NOT_FOUND))
 @cache("user", resource_id_name="username", owners=[USER, TIER])
-async def read_user(username: PathUsername, db: Db) -> StoredUser:
+async def read_user(username: PathUsername, db: ReadDb) -> StoredUser:
     return await crud_users.read(db, username)
 
 
@@ -88,7 +89,7 @@ async def read_user(username: PathUsername, db: Db) -> StoredUser:
     "/users", summary="List users", response_model=PaginatedListResponse[UserRead] | CursorListResponse[UserRead]
 )
 @cache("users", resource_id_name="window", expiration=60, owners=[USER, TIER])
-async def read_users(request: Request, db: Db, window: PageWindow) -> dict[str, Any]:
+async def read_users(request: Request, db: ReadDb, window: PageWindow) -> dict[str, Any]:
     return list_response(request, window, await crud_users.read_page(db, window))
 
 
@@ -147,7 +148,7 @@ async def erase_db_user(username: PathUsername, db: Db) -> Message:
     response_model=UserReadWithRateLimits,
     dependencies=[SUPERUSERS_ONLY],
 )
-async def read_user_rate_limits(user: PathUser, db: Db) -> UserReadWithRateLimits:
+async def read_user_rate_limits(user: PathUser, db: ReadDb) -> UserReadWithRateLimits:
     """For superusers."""
     rules = await crud_rate_limits.read_all_of_tier(db, user.tier_id) if user.tier_id else []
     public = UserRead.model_validate(user)
@@ -155,7 +156,7 @@ async def read_user_rate_limits(user: PathUser, db: Db) -> UserReadWithRateLimit
 
 
 @router.get("/user/{username}/tier", summary="Read a user with their tier", responses=errors(USER_NOT_FOUND))
-async def read_user_tier(username: PathUsername, db: Db) -> UserReadWithTier | None:
+async def read_user_tier(username: PathUsername, db: ReadDb) -> UserReadWithTier | None:
     """`null` if the user has no tier."""
     return await crud_users.read_with_tier(db, username)
 

@@ -15,6 +15,7 @@ connection with `engine.connect`.
   caller gets `PoolTimeoutError`: this is congestion, not an outage.
 - **Failover.** Of several servers in POSTGRES_SERVER only one that accepts writes is used (`connector`). While there is
   none, callers get an error that means 503.
+- **Replica.** `read_database` lets a replica serve reads that it can serve as well as the primary, if there is one.
 - **Their number** in all processes together is compared with what PostgreSQL allows when a process starts (`budget`).
 - **Bounds in time.** PostgreSQL ends statements, waits for locks and idle transactions by DATABASE_..._TIMEOUT_SECONDS;
   if the server does not respond at all, the client gives up five seconds later. Migrations have no such limits.
@@ -22,6 +23,6 @@ connection with `engine.connect`.
   statements and sessions both raise SQLAlchemy's classes, so a violated constraint is always an `IntegrityError`.
 - **PgBouncer** in transaction mode: with DATABASE_PGBOUNCER no prepared statement outlives its transaction.
 
-Not covered: two databases, reads from a replica, and statements with several sets of parameters, for which a session's
+Not covered: two databases, and statements with several sets of parameters, for which a session's
 `execute` is right.
 """

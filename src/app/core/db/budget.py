@@ -39,18 +39,18 @@ _WARNING = (
 )
 
 
-def _connections(settings: PostgresSettings) -> int:
-    has_cache = isinstance(settings, RedisCacheSettings)
+def _connections(settings: PostgresSettings, is_replica: bool) -> int:
+    has_cache = isinstance(settings, RedisCacheSettings) and not is_replica
     return connections_per_process(settings.DATABASE_POOL_SIZE, settings.DATABASE_MAX_OVERFLOW, has_cache=has_cache)
 
 
-def process_name(settings: PostgresSettings) -> str:
+def process_name(settings: PostgresSettings, *, is_replica: bool = False) -> str:
     """The `application_name` of this process's connections; PostgreSQL keeps 63 bytes of it."""
-    return f"app {os.getpid()}@{socket.gethostname()[-32:]} up to {_connections(settings)}"
+    return f"app {os.getpid()}@{socket.gethostname()[-32:]} up to {_connections(settings, is_replica)}"
 
 
-async def check_connections(database: Database, settings: PostgresSettings) -> None:
-    """Logs a warning if the processes can open more connections than PostgreSQL allows. Raises nothing."""
+async def check_connections(database: Database, settings: PostgresSettings, *, is_replica: bool = False) -> None:
+    """Logs a warning if the processes can open more connections than this server allows. Raises nothing."""
     if settings.DATABASE_PGBOUNCER:
         return
     try:
@@ -61,7 +61,7 @@ async def check_connections(database: Database, settings: PostgresSettings) -> N
         return
     if row and row.needed > row.allowed - row.reserved:
         pool = (settings.DATABASE_POOL_SIZE, settings.DATABASE_MAX_OVERFLOW)
-        own = _connections(settings)
+        own = _connections(settings, is_replica)
         logger.warning(
             _WARNING, row.allowed - row.reserved, row.allowed, row.reserved, row.processes, row.needed, own, *pool
         )

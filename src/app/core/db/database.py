@@ -1,8 +1,8 @@
 """The database of a process: sessions for units of work, and single statements for everything else."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import asyncpg
 from sqlalchemy import Executable, MetaData
@@ -13,10 +13,13 @@ from starlette.requests import HTTPConnection
 
 from app.core.config import PostgresSettings
 from app.core.db.engine import create_pooled_engine, server_timeouts
-from app.core.db.errors import ConnectionLostError, is_invalid_value, is_outage, translate
+from app.core.db.errors import ConnectionLostError, StaleReplicaError, is_invalid_value, is_outage, translate
 from app.core.db.pool import SharedPool
 from app.core.db.statements import Parameters, Row, Statements
 from app.core.features import read_resources, require
+
+Check: TypeAlias = Callable[[Any], Awaitable[None]]
+"""What is done with a connection of asyncpg's before a statement; raises an error if it must not be used."""
 
 
 class Base(DeclarativeBase, MappedAsDataclass):
@@ -35,7 +38,7 @@ class Base(DeclarativeBase, MappedAsDataclass):
 
 def _leaves_usable(error: BaseException) -> bool:
     """Whether the server reported an error and waits for the next statement."""
-    if is_invalid_value(error) or isinstance(error, SQLAlchemyError):
+    if is_invalid_value(error) or isinstance(error, (SQLAlchemyError, StaleReplicaError)):
         return True
     return isinstance(error, asyncpg.PostgresError) and not is_outage(error)
 
@@ -69,11 +72,15 @@ class Database:
         rows = await self.fetch_all(statement, parameters)
         return rows[0] if rows else None
 
-    async def execute(self, statement: Executable, parameters: Parameters | None = None) -> Sequence[Row]:
+    async def execute(
+        self, statement: Executable, parameters: Parameters | None = None, check: Check | None = None
+    ) -> Sequence[Row]:
         """What a statement returns, a write too, which is committed then; it is run once."""
         pool = self.pool
         entry = pool.take() or await pool.acquire()
         try:
+            if check:
+                await check(entry.driver_connection)
             rows = await self._run(entry.driver_connection, statement, parameters or {})
         except BaseException as error:
             if _leaves_usable(error):
@@ -146,6 +153,12 @@ async def open_database(settings: PostgresSettings, name: str | None = None) -> 
 async def get_database(connection: HTTPConnection) -> Database:
     """The dependency for single statements."""
     database: Database | None = read_resources(connection.app).database
+    return require(database, PostgresSettings.__name__)
+
+
+async def get_read_database(connection: HTTPConnection) -> Database:
+    """The dependency of GET requests, whose reads a replica may serve (`read_database`)."""
+    database: Database | None = read_resources(connection.app).read_database
     return require(database, PostgresSettings.__name__)
 
 

@@ -30,6 +30,10 @@ class ReadOnlyDatabaseError(DatabaseUnavailableError):
     """The database is a standby, or is set to accept no writes."""
 
 
+class StaleReplicaError(Exception):
+    """The replica lacks something that was acknowledged, or it does not follow the primary."""
+
+
 class PoolTimeoutError(Exception):
     """No connection became free in time: this process is congested, but the database may be healthy."""
 

@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, Self
 
 from pydantic import AfterValidator, Field, PositiveInt
-from sqlalchemy.engine import URL
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
 
 from app.core.settings.base import SettingsBase
 from app.core.settings.values import DatabaseTimeout, Port, Seconds, Secret
@@ -44,13 +45,28 @@ def _check_hosts(value: str) -> str:
     return value
 
 
+def _check_url(value: str) -> str:
+    """The error contains no part of the URL: it may be a part of a password."""
+    try:
+        url = make_url(value)
+        is_right = url.drivername in ("postgresql", "postgres") and bool(url.host) and not url.query
+    except (ArgumentError, ValueError):
+        is_right = False
+    if value and not is_right:
+        form = "postgresql://user:password@host:5432/database"
+        raise ValueError(f"write {form}, with a percent sign and its code for each of / ? # @ : % in a password")
+    return value
+
+
 PostgresHosts = Annotated[str, AfterValidator(_check_hosts)]
+PostgresUrl = Annotated[str, AfterValidator(_check_url), Field(repr=False)]
 
 
 class PostgresSettings(SettingsBase):
     """The database and its connection pool (sizes are per process).
 
     `POSTGRES_SERVER` is a host, or several with commas between them, each with its port if that is not `POSTGRES_PORT`.
+    `POSTGRES_URL_READ` is a replica for reads, or empty. What it leaves out is as for the primary.
     """
 
     POSTGRES_USER: str = "postgres"
@@ -58,6 +74,7 @@ class PostgresSettings(SettingsBase):
     POSTGRES_SERVER: PostgresHosts = "localhost"
     POSTGRES_PORT: Port = 5432
     POSTGRES_DB: str = "postgres"
+    POSTGRES_URL_READ: PostgresUrl = ""
     DATABASE_POOL_SIZE: PositiveInt = 10
     DATABASE_MAX_OVERFLOW: Annotated[int, Field(ge=0)] = 10
     DATABASE_PGBOUNCER: bool = False
@@ -71,6 +88,22 @@ class PostgresSettings(SettingsBase):
     def POSTGRES_HOSTS(self) -> tuple[PostgresHost, ...]:
         """The servers in the order in which they are tried."""
         return tuple(_hosts(self.POSTGRES_SERVER, self.POSTGRES_PORT))
+
+    @property
+    def replica(self) -> Self | None:
+        """The settings of the replica's connections; None without a replica."""
+        if not self.POSTGRES_URL_READ:
+            return None
+        url = make_url(self.POSTGRES_URL_READ)
+        changes = {
+            "POSTGRES_SERVER": str(PostgresHost(url.host or "", url.port or self.POSTGRES_PORT)),
+            "POSTGRES_USER": url.username or self.POSTGRES_USER,
+            "POSTGRES_PASSWORD": url.password or self.POSTGRES_PASSWORD,
+            "POSTGRES_DB": url.database or self.POSTGRES_DB,
+            "POSTGRES_URL_READ": "",
+            "DATABASE_PGBOUNCER": False,
+        }
+        return self.model_copy(update=changes)
 
     @property
     def POSTGRES_URL(self) -> str:

@@ -8,6 +8,7 @@ from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from sqlalchemy import event
 
 from app.core.db.database import Database
+from app.core.db.read_database import ReadDatabase
 from app.core.telemetry.sql import shown
 from app.core.telemetry.wrapping import QUICK, Attributes, Operations, error_type, replace_method
 
@@ -30,11 +31,17 @@ def observe_database(database: Database, operations: Operations, meter: Meter) -
     _observe_pool(database, meter)
 
 
+def observe_replica(database: Database | None, operations: Operations) -> None:
+    """The statements of the replica, if there is one; a read that fails there is run on the primary, too."""
+    if isinstance(database, ReadDatabase):
+        _observe_statements(database.replica.database, operations)
+
+
 def _observe_statements(database: Database, operations: Operations) -> None:
     def observed(execute: Any) -> Any:
-        async def run(statement: Any, parameters: Any = None) -> Any:
+        async def run(statement: Any, parameters: Any = None, check: Any = None) -> Any:
             with _Statement(operations, database.sql(statement, parameters)).running:
-                return await execute(statement, parameters)
+                return await execute(statement, parameters, check)
 
         return run
 

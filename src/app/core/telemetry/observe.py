@@ -11,7 +11,7 @@ from opentelemetry.trace import Tracer
 from app.core.config import TelemetrySettings
 from app.core.queue.jobs import PipelinedJobQueue
 from app.core.resources import Resources
-from app.core.telemetry.database import observe_database
+from app.core.telemetry.database import observe_database, observe_replica
 from app.core.telemetry.depths import observed_outbox, observed_queue
 from app.core.telemetry.outcomes import observe_cache, observe_events, observe_limiter
 from app.core.telemetry.redis import observe_client, observe_connection
@@ -47,6 +47,7 @@ def _observe_resources(resources: Resources, tracer: Tracer, meter: Meter) -> No
     operations = Operations(tracer, duration)
     if resources.database:
         observe_database(resources.database, operations, meter)
+    observe_replica(resources.read_database, operations)
     if resources.cache:
         observe_client(resources.cache, "cache", operations)
     if resources.responses:
