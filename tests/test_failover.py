@@ -56,8 +56,7 @@ async def application(settings: Settings) -> AsyncIterator[tuple[FastAPI, httpx.
         yield app, client
 
 
-async def rows_of(app: FastAPI, settings: Settings) -> Rows:
-    await app.state.resources.rate_limiter.connection.execute("FLUSHALL")
+def rows_of(app: FastAPI, settings: Settings) -> Rows:
     return Rows(app.state.resources.database, settings)
 
 
@@ -134,7 +133,7 @@ async def test_writes_during_a_failover(services: Services, mode: str) -> None:
             async with application(settings) as (app, client):
                 if mode == "synchronous":
                     await pair.replicate_synchronously()
-                async with writing(client, await rows_of(app, settings)) as writers:
+                async with writing(client, rows_of(app, settings)) as writers:
                     await responded(writers, 200, 100)
                     began = time.perf_counter()
                     if mode == "asynchronous":
@@ -160,8 +159,7 @@ async def test_tasks_are_sent_and_run_after_a_failover(
 ) -> None:
     """The relay of the web process, the worker and its sweep go on."""
     settings = settings_of(services, pair)
-    async with application(settings) as (app, client), burst_worker(settings, [send_welcome], burst=False) as worker:
-        await rows_of(app, settings)
+    async with application(settings) as (_, client), burst_worker(settings, [send_welcome], burst=False) as worker:
         working = asyncio.create_task(worker.async_run())
         await asyncio.to_thread(pair.primary.kill)
         await pair.promote()
@@ -188,7 +186,7 @@ async def test_the_cache_after_a_failover_that_lost_writes(services: Services, p
     """
     settings = settings_of(services, pair)
     async with application(settings) as (app, old):
-        rows = await rows_of(app, settings)
+        rows = rows_of(app, settings)
         account = await rows.user()
         path = f"{API}/user/{account.username}"
 

@@ -177,7 +177,7 @@ async def test_every_read_after_a_write_is_current(stage: Stage, commit: str) ->
 
 
 async def test_no_read_that_begins_after_a_write_is_stale(stage: Stage) -> None:
-    """A writer and readers without a pause, half of them without the cache; the replica serves some of the reads."""
+    """A writer and readers without a pause, of both processes; the replica serves some of the reads."""
     account = await stage.rows.user()
     path = f"{API}/user/{account.username}"
     await rename(stage, account, "Name 0")

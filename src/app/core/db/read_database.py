@@ -1,8 +1,8 @@
 """The database of GET requests: reads go to a replica where that makes no difference to the caller.
 
 A read goes to the replica only if the replica has replayed everything that was acknowledged before the read began. So
-every client reads its own writes and those of all others, without a session or a cookie, and what fills the cache is as
-current as a read of the primary: the fill asks for its position after it has its lock.
+every client reads its own writes and those of all others, without a session or a cookie. What is kept of a result is
+as current as a read of the primary at that time: the position is read after the read has begun.
 
 It costs one statement on the primary that reads a position (`position`), shared by all reads that wait for one, and
 sometimes one on the replica (`replica`). So it is of use for reads that cost more than that.
