@@ -22,9 +22,8 @@ from app.core.setup import create_application
 from dev.local.ports import free_port
 from dev.services import POSTGRES_FAST, PostgresServer
 from tests.conftest import Services
-from tests.helper import API, Account, Rows, running
+from tests.helper import API, Account, Rows, eventually, running
 from tests.support.replication import Pair, configure, replicated, run
-from tests.support.tasks_worker import eventually
 
 COUNTED = (*POSTGRES_FAST, "-c", "shared_preload_libraries=pg_stat_statements")
 CALLS = "SELECT coalesce(sum(calls), 0)::int FROM pg_stat_statements WHERE query LIKE $1"
