@@ -95,6 +95,13 @@ async def stage(running_stage: Stage) -> Stage:
     return running_stage
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests in which the replica serves every read, however busy the machine is."""
+    monkeypatch.setattr(replica_module, "PATIENCE_SECONDS", 10.0)
+    monkeypatch.setattr(replica_module, "PAUSES", (0.01,) * 500)
+
+
 async def rename(stage: Stage, account: Account, name: str) -> None:
     path = f"{API}/user/{account.username}"
     response = await stage.cached.patch(path, json={"name": name}, headers=account.headers)
@@ -113,6 +120,7 @@ async def names(stage: Stage, account: Account) -> set[str]:
     return found
 
 
+@pytest.mark.usefixtures("patient")
 async def test_reads_arrive_at_the_replica(stage: Stage) -> None:
     primary, standby = stage.pair.primary, stage.pair.standby
     before = [await stage.served(server) for server in (primary, standby)]
@@ -121,6 +129,7 @@ async def test_reads_arrive_at_the_replica(stage: Stage) -> None:
     assert [await stage.served(server) for server in (primary, standby)] == [before[0], before[1] + 10]
 
 
+@pytest.mark.usefixtures("patient")
 async def test_simultaneous_reads_share_the_look_up_of_the_position(stage: Stage) -> None:
     before = await stage.served(stage.pair.primary, POSITIONS)
     read = await stage.served(stage.pair.standby)
@@ -219,6 +228,7 @@ async def test_a_replica_that_is_unavailable(stage: Stage, violent: bool, caplog
     assert messages.count("the replica serves reads again") >= 1
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_read_that_conflicts_with_the_replay_is_run_on_the_primary(stage: Stage) -> None:
     await configure(stage.pair.standby, max_standby_streaming_delay="0")
     account = await stage.rows.user()
@@ -238,6 +248,7 @@ async def test_a_read_that_conflicts_with_the_replay_is_run_on_the_primary(stage
     assert await stage.replica_serves()
 
 
+@pytest.mark.usefixtures("patient")
 async def test_statements_that_only_a_primary_can_run(stage: Stage) -> None:
     """They succeed, and the replica is used for the next read."""
     locked = text('SELECT id FROM "user" ORDER BY id LIMIT 1 FOR UPDATE')
