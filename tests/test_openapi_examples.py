@@ -44,7 +44,7 @@ def test_every_example_is_valid() -> None:
         errors = jsonschema_rs.validator_for(whole, validate_formats=True).iter_errors(example)
         assert [error.message for error in errors] == [], (schema, example)
         count += 1
-    assert count > 300
+    assert count > 100
 
 
 @pytest.fixture

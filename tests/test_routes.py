@@ -189,7 +189,7 @@ async def test_every_route_of_the_api_is_indexed(settings: Settings) -> None:
     app = create_application(router=api_router, settings=settings)
     async with running(app):
         api = [route for route in app.routes if str(getattr(route, "path", "")).startswith("/api/v1")]
-        assert len(api) > 30
+        assert len(api) > 10
         assert all(type(route) is APIRoute for route in api)
 
 

@@ -23,6 +23,7 @@ import pytest
 
 from app.core.settings.sources import read_env_file
 from dev.local.environment import write_servers_file
+from dev.local.places import REDIS_PARTS
 from dev.local.ports import free_port, is_free
 from dev.local.processes import Process, descendants, living, send, wait_until
 from dev.local.programs import unprivileged_account
@@ -184,7 +185,7 @@ def have_ended(processes: dict[int, Process]) -> bool:
 
 def test_the_first_start_needs_no_configuration(checkout: Checkout) -> None:
     taken = free_port()
-    checkout.write_variables(REDIS_RATE_LIMIT_PORT=taken)
+    checkout.write_variables(**{f"{REDIS_PARTS[0]}_PORT": taken})
     with socket.create_server(("127.0.0.1", taken)):
         run = checkout.run("--no-reload")
         run.until("Ctrl-C")

@@ -184,7 +184,7 @@ class TestUrls:
         )
         url = make_url(settings.POSTGRES_URL)
         assert (url.password, url.host, url.port) == (password, "localhost", 5432)
-        for redis_url in (settings.REDIS_CACHE_URL, settings.REDIS_QUEUE_URL, settings.REDIS_RATE_LIMIT_URL):
+        for redis_url in [settings.REDIS_CACHE_URL, settings.REDIS_QUEUE_URL, settings.REDIS_RATE_LIMIT_URL]:
             parsed: Any = parse_url(redis_url)
             assert unquote(parsed["password"]) == password or parsed["password"] == password
             assert (parsed["host"], parsed["db"]) == ("localhost", 0)
