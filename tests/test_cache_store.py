@@ -11,6 +11,7 @@ import pytest
 from redis.exceptions import RedisError
 
 from app.core.cache import epoch, writes
+from app.core.cache.buckets import Buckets
 from app.core.cache.entries import ALL, Entry, EntryKey, generation_key
 from app.core.cache.epoch import LEASE_SECONDS, EpochLease
 from app.core.cache.keys import KeyPattern, Template, scopes
@@ -19,7 +20,7 @@ from app.core.cache.store import MAX_STORED_BYTES, Fill, ResponseCache, open_res
 from app.core.cache.targets import Targets
 from app.core.cache.writes import RENEW_SECONDS, announcement_seconds
 from app.core.config import Settings
-from app.core.redis import RedisConnection
+from app.core.redis import Connection
 from app.core.utils.cache import open_cache_connection
 from dev.services import ValkeyServer, temporary_folder
 from tests.conftest import Services
@@ -53,7 +54,7 @@ class FixedLease(EpochLease):
 
 @dataclass
 class Stage:
-    redis: RedisConnection
+    redis: Connection
     lease: FixedLease
     cache: ResponseCache
 
@@ -248,7 +249,9 @@ class TestWrites:
         self, stage: Stage, short: float
     ) -> None:
         """The database may still be busy with it for `statement_timeout`; until then nothing is filled."""
-        write = writes._Write(stage.redis.script(INVALIDATE), stage.lease, targets("data:*"), short)
+        write = writes._Write(
+            stage.redis.script(INVALIDATE), stage.lease, targets("data:*"), short, Buckets(stage.redis)
+        )
         await write.begin()
         await asyncio.sleep(2 * writes.RENEW_SECONDS)
         write.stop()

@@ -16,7 +16,7 @@ from tests.conftest import Services
 from tests.helper import API, Rows, eventually, running
 from tests.support.cluster import PRIMARIES, Cluster, cluster
 
-FAILOVER_SECONDS = 15
+FAILOVER_SECONDS = 30
 FIVE = Limit(5, 3600)
 
 

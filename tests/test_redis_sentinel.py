@@ -27,7 +27,7 @@ from tests.helper import API, Rows, eventually, running
 from tests.support import tasks_worker
 from tests.support.sentinels import PASSWORD, Group, sentinels
 
-FAILOVER_SECONDS = 15
+FAILOVER_SECONDS = 30
 CALLERS = 4
 _COUNT_ADMISSIONS = """
 local count = 0
@@ -61,7 +61,11 @@ async def cut_off(group: Group) -> None:
 
 
 async def fail_over(group: Group) -> None:
-    """The primary is killed, and returns when the Sentinels have another one: then it becomes the replica."""
+    """The primary is killed, and returns as the replica of the one that the Sentinels then have.
+
+    If it returned as an empty primary, the Sentinels could promote it: its options contain what a server with a
+    configuration file finds there.
+    """
     primary, replica = group.servers
     await asyncio.to_thread(primary.kill)
     await asyncio.to_thread(replica.resume)
@@ -70,6 +74,7 @@ async def fail_over(group: Group) -> None:
         return await asyncio.to_thread(group.primary_port) == replica.port
 
     await eventually(is_promoted, FAILOVER_SECONDS)
+    primary.options += ("--replicaof", "127.0.0.1", str(replica.port))
     await asyncio.to_thread(primary.start)
 
 
@@ -113,11 +118,11 @@ async def test_the_primary_is_killed_under_load(services: Services, rows: Rows, 
         async with asyncio.TaskGroup() as callers:
             for _ in range(CALLERS):
                 callers.create_task(load.call())
-            await eventually(lambda: _has(load, 200))
+            await eventually(lambda: _has(load, 200), FAILOVER_SECONDS)
             await fail_over(group)
             await eventually(lambda: _responds_well(client), FAILOVER_SECONDS)
             before = len(load.accepted)
-            await eventually(lambda: _has(load, before + 100))
+            await eventually(lambda: _has(load, before + 100), FAILOVER_SECONDS)
             load.enough.set()
         assert set(load.statuses) <= {200, 201, 503}
         lost = await _lost_tasks(settings, load)
@@ -228,7 +233,7 @@ async def _lost_tasks(settings: Settings, load: Load) -> int:
                 return not await pool.zcard(default_queue_name)
             return False
 
-        await eventually(is_empty, 20)
+        await eventually(is_empty, FAILOVER_SECONDS)
         states = await read_tasks(pool, load.accepted)
     return states.count(None)
 

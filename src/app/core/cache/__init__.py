@@ -21,8 +21,9 @@ process. And a read that overlaps a write never puts the old state back. How:
   are discarded; after any other one they remain valid. A restart of PostgreSQL and a failover discard them, too.
 - **Lost replies**. A command whose reply was lost may be carried out later, or twice. Then a drop drops too much, an
   announcement binds its own epoch only, and a fill needs its lock, its generations and its epoch.
-- **Failover** (`store`). With Sentinel the epoch of an entry names the primary's history too. A promoted replica has
-  another history, so what it has is discarded: it may lack invalidations that the former primary confirmed.
+- **Cluster** (`buckets`). Each family is in one of several buckets, whose keys share a slot.
+- **Failover** (`store`, `scripts`). With Sentinel or in a Cluster an entry's epoch names the primary's history too. A
+  promoted replica has another one, so what it has is discarded: it may lack invalidations that were confirmed before.
 
 An entry lives exactly `expiration` seconds. The number of entries is bounded by that and by Redis: responses of more
 than 1 MiB and pages without items are not stored, so that invented page numbers add nothing, and a Redis with
@@ -36,8 +37,8 @@ outage. Endpoints run without the cache while Redis is unavailable.
 
 What is not covered: changes that bypass the endpoints (SQL, scripts) are seen when entries expire. A Redis that is
 restored with earlier data contains entries that were invalidated since: run it without snapshots, and without a replica
-that may be promoted by other means than Sentinel. Two primaries at the same time, while a former one is cut off from
-the Sentinels, are not covered. If an announcement is lost (Redis restarts empty, or evicts it) and its writer is killed
-between commit and end, entries that were read in between are served until they expire. An unlimited `statement_timeout`
-counts as one hour.
+that may be promoted by other means than Sentinel or a Cluster. Two primaries at the same time, while a former one is
+cut off from the Sentinels, are not covered. If an announcement is lost (Redis restarts empty, or evicts it) and its
+writer is killed between commit and end, entries that were read in between are served until they expire. An unlimited
+`statement_timeout` counts as one hour.
 """

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from app.core.cache.keys import RESERVED, KeyPattern, family_of
+from app.core.redis import Argument
 
 GENERATION_BYTES = 16
 ALL = f"{RESERVED}generation"
@@ -67,12 +68,18 @@ class Entry:
 class EntryKey:
     """Where an entry is, and the command that reads it together with its generations."""
 
-    __slots__ = ("command", "family_generation", "text")
+    __slots__ = ("bucket", "command", "family_generation", "text")
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, bucket: str = "", read: tuple[Argument, ...] = ("MGET",)) -> None:
         self.text = text
-        self.family_generation = generation_key(family_of(text))
-        self.command = ("MGET", text, self.family_generation, ALL)
+        self.bucket = bucket
+        self.family_generation = bucket + generation_key(family_of(text))
+        self.command = (*read, bucket + text, self.family_generation, bucket + ALL)
+
+    @property
+    def redis_keys(self) -> tuple[str, str, str, str]:
+        """The entry, its lock, and its generations, as the scripts take them."""
+        return self.bucket + self.text, self.bucket + lock_key(self.text), self.family_generation, self.bucket + ALL
 
     def entry(self, epoch: bytes, reply: "list[bytes | None]") -> Entry | None:
         """The entry in the command's reply, if it may be served."""

@@ -15,6 +15,11 @@ local function now()
     local time = redis.call('TIME')
     return time[1] * 1000 + math.floor(time[2] / 1000)
 end
+-- In a Cluster: which history of the data this server has. A replica that is promoted has another one.
+local function here(epoch)
+    if string.sub(epoch, -1) ~= '@' then return epoch end
+    return epoch .. string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
+end
 local function tag(generation) return string.sub(generation, 1, 16) .. '.' .. #generation end
 local function stamp(epoch, family, everything)
     return epoch .. ' ' .. tag(family) .. ' ' .. tag(everything) .. '\\n'
@@ -25,7 +30,7 @@ BEGIN_FILL = (
     _COMMON
     + """
 local key, lock = KEYS[1], KEYS[2]
-local token, patience, epoch = ARGV[1], ARGV[2], ARGV[3]
+local token, patience, epoch = ARGV[1], ARGV[2], here(ARGV[3])
 local function generation(at)
     local found = redis.call('GET', at)
     if found then return found end
@@ -57,7 +62,7 @@ FINISH_FILL = (
     _COMMON
     + """
 local key, lock = KEYS[1], KEYS[2]
-local token, current, epoch, value, milliseconds = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+local token, current, epoch, value, milliseconds = ARGV[1], ARGV[2], here(ARGV[3]), ARGV[4], tonumber(ARGV[5])
 if redis.call('GET', lock) ~= token .. current then return 0 end
 local family, everything = redis.call('GET', KEYS[3]), redis.call('GET', KEYS[4])
 local is_current = family and everything and stamp(epoch, family, everything) == current
@@ -87,29 +92,46 @@ if redis.call('GET', KEYS[1]) == ARGV[1] .. ARGV[2] then redis.call('SET', KEYS[
 INVALIDATE = (
     _COMMON
     + """
-local token, milliseconds, writes = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-if #KEYS > 0 then redis.call('DEL', unpack(KEYS)) end
-for i = 4, 3 + writes do
-    redis.call('ZREMRANGEBYSCORE', ARGV[i], '-inf', now())
+local token, milliseconds, dropped, writes = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+if dropped > 0 then redis.call('DEL', unpack(KEYS, 1, dropped)) end
+for i = dropped + 1, dropped + writes do
+    redis.call('ZREMRANGEBYSCORE', KEYS[i], '-inf', now())
     if milliseconds > 0 then
-        redis.call('ZADD', ARGV[i], now() + milliseconds, token)
-        redis.call('PEXPIRE', ARGV[i], milliseconds)
+        redis.call('ZADD', KEYS[i], now() + milliseconds, token)
+        redis.call('PEXPIRE', KEYS[i], milliseconds)
     else
-        redis.call('ZREM', ARGV[i], token)
+        redis.call('ZREM', KEYS[i], token)
     end
 end
-for i = 4 + writes, #ARGV, 2 do
-    local length = redis.call('STRLEN', ARGV[i])
+for i = dropped + writes + 1, #KEYS do
+    local length = redis.call('STRLEN', KEYS[i])
     if length > 4096 then
-        redis.call('DEL', ARGV[i])
+        redis.call('DEL', KEYS[i])
     elseif length > 0 then
-        redis.call('APPEND', ARGV[i], '\\n' .. ARGV[i + 1])
+        redis.call('APPEND', KEYS[i], '\\n' .. ARGV[4 + i - dropped - writes])
     end
 end
 return 1
 """
 )
-"""KEYS: entries, locks and generations to delete.
-ARGV: token, ms (0 at the end of a write), the number of announcements and their keys, then pairs of a generation and a
-pattern that is appended to it. A generation of more than 4 KiB is deleted, which drops the whole family.
+"""KEYS: entries, locks and generations to delete; announcements; generations that a pattern is appended to.
+ARGV: token, ms (0 at the end of a write), the numbers of the first two kinds of keys, then the patterns. A generation
+of more than 4 KiB is deleted, which drops the whole family.
 """
+
+READ_IN_CLUSTER = (
+    _COMMON
+    + """
+local stored, mark = redis.call('GET', KEYS[1]), here('@')
+if stored then
+    local at = string.find(stored, mark, 1, true)
+    if at and at < string.find(stored, '\\n', 1, true) then
+        stored = string.sub(stored, 1, at - 1) .. string.sub(stored, at + #mark)
+    else
+        stored = false
+    end
+end
+return {stored, redis.call('GET', KEYS[2]), redis.call('GET', KEYS[3])}
+"""
+)
+"""KEYS: entry, its generations. Returns their values: the entry only if it is of this server's history, without it."""

@@ -6,17 +6,19 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 from uuid import uuid4
 
-from redis.exceptions import RedisError
+from redis.exceptions import NoScriptError, RedisError
 
 from app.core.cache import scripts
-from app.core.cache.entries import ALL, Entry, EntryKey, lock_key, writes_key
+from app.core.cache.buckets import Buckets
+from app.core.cache.entries import Entry, EntryKey, writes_key
 from app.core.cache.epoch import EpochLease
 from app.core.cache.keys import scopes
 from app.core.cache.targets import Targets
 from app.core.cache.writes import Release, Writes
-from app.core.redis import Argument, RedisConnection
+from app.core.redis import Argument, Connection
 
 logger = logging.getLogger(__name__)
 
@@ -37,10 +39,6 @@ class Fill:
     token: str
     stamp: bytes
 
-    @property
-    def redis_keys(self) -> tuple[str, ...]:
-        return (self.key.text, lock_key(self.key.text), self.key.family_generation, ALL)
-
 
 async def _nothing() -> None:
     pass
@@ -49,15 +47,23 @@ async def _nothing() -> None:
 class ResponseCache:
     """One process's side of the cache; see `app.core.cache` for its guarantees."""
 
-    def __init__(self, redis: RedisConnection, lease: EpochLease, statement_timeout: float) -> None:
+    def __init__(self, redis: Connection, lease: EpochLease, statement_timeout: float) -> None:
         """`statement_timeout` (the database's, in seconds) bounds how late a killed process's change is committed."""
         self.redis = redis
         self._lease = lease
         self._next_warning = 0.0
+        self._buckets = Buckets(redis)
+        self._read = redis.script(scripts.READ_IN_CLUSTER)
         self._writes = Writes(redis, lease, statement_timeout)
         self._begin_fill = redis.script(scripts.BEGIN_FILL)
         self._finish_fill = redis.script(scripts.FINISH_FILL)
         self._give_up_fill = redis.script(scripts.GIVE_UP_FILL)
+
+    def key(self, text: str) -> EntryKey:
+        """Where the entry of this name is."""
+        if not self._buckets.is_cluster:
+            return EntryKey(text)
+        return EntryKey(text, self._buckets.one(text), ("EVALSHA", self._read.digest, 3))
 
     async def peek(self, key: EntryKey) -> Entry | None:
         """The entry, if it is there and may be served without waiting for anything but one reply of Redis."""
@@ -79,10 +85,16 @@ class ResponseCache:
         if epoch is None:
             return None
         try:
-            reply = await self.redis.execute(*key.command)
+            reply = await self._fetch(key)
             return key.entry(self._of_server(epoch), reply) or await self._wait_or_fill(key, epoch)
         except RedisError:
             return None
+
+    async def _fetch(self, key: EntryKey) -> Any:
+        try:
+            return await self.redis.execute(*key.command)
+        except NoScriptError:  # `peek` misses until each server of a Cluster has it
+            return await self._read((key.redis_keys[0], *key.redis_keys[2:]))
 
     def _of_server(self, epoch: bytes) -> bytes:
         """The epoch of entries: what a failover by Sentinel leaves of an earlier server's is not served.
@@ -94,10 +106,12 @@ class ResponseCache:
 
     async def _wait_or_fill(self, key: EntryKey, epoch: bytes) -> Entry | Fill | None:
         token = uuid4().hex
-        announcements = [writes_key(each, scope) for scope in scopes(key.text) for each in (epoch, None)]
-        keys = [key.text, lock_key(key.text), key.family_generation, ALL, *announcements]
+        announcements = [key.bucket + writes_key(each, scope) for scope in scopes(key.text) for each in (epoch, None)]
+        keys = [*key.redis_keys, *announcements]
         of_server = self._of_server(epoch)
-        arguments: list[Argument] = [token, int(FILL_SECONDS * 1000), of_server]
+        # In a Cluster each server completes it.
+        stored_epoch = of_server + b"@" if self._buckets.is_cluster else of_server
+        arguments: list[Argument] = [token, int(FILL_SECONDS * 1000), stored_epoch]
         pause, waited = POLL_SECONDS, 0.0
         while waited <= FILL_SECONDS:
             verdict, *details = await self._begin_fill(keys, arguments)
@@ -107,7 +121,7 @@ class ResponseCache:
                 stamp, stored = details
                 return Entry.unpack(stored, len(stamp))
             if verdict != b"wait":
-                return Fill(key, of_server, token, details[0]) if verdict == b"fill" else None
+                return Fill(key, stored_epoch, token, details[0]) if verdict == b"fill" else None
             await asyncio.sleep(pause)
             waited, pause = waited + pause, min(pause * 1.5, MAX_POLL_SECONDS)
         return None
@@ -120,14 +134,14 @@ class ResponseCache:
         value = entry.pack(fill.stamp)
         arguments: list[Argument] = [fill.token, fill.stamp, fill.epoch, value, expiration * 1000]
         try:
-            return bool(await self._finish_fill(fill.redis_keys, arguments))
+            return bool(await self._finish_fill(fill.key.redis_keys, arguments))
         except RedisError as error:
             self._warn_of_lost_entries(error)
             return False
 
     async def give_up(self, fill: Fill) -> None:
         try:
-            await self._give_up_fill([lock_key(fill.key.text)], [fill.token, fill.stamp])
+            await self._give_up_fill(fill.key.redis_keys[1:2], [fill.token, fill.stamp])
         except RedisError as error:
             self._warn_of_lost_entries(error)
 
@@ -152,7 +166,7 @@ class ResponseCache:
 
 @asynccontextmanager
 async def open_response_cache(
-    redis: RedisConnection, lease: EpochLease, statement_timeout: float
+    redis: Connection, lease: EpochLease, statement_timeout: float
 ) -> AsyncIterator[ResponseCache]:
     cache = ResponseCache(redis, lease, statement_timeout)
     try:

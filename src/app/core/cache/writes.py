@@ -10,10 +10,11 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from app.core.cache import scripts
-from app.core.cache.entries import generation_key, lock_key, writes_key
+from app.core.cache.buckets import Buckets
 from app.core.cache.epoch import LEASE_SECONDS, EpochLease
+from app.core.cache.parts import WritePart, write_parts
 from app.core.cache.targets import Targets
-from app.core.redis import Argument, RedisConnection, RedisScript
+from app.core.redis import Argument, Connection, RedisScript
 
 logger = logging.getLogger(__name__)
 
@@ -38,19 +39,16 @@ def announcement_seconds(statement_timeout: float) -> float:
 class _Write:
     """One change of the data, from before it begins until nothing old is served any more."""
 
-    def __init__(self, invalidate: RedisScript, lease: EpochLease, targets: Targets, seconds: float) -> None:
+    def __init__(
+        self, invalidate: RedisScript, lease: EpochLease, targets: Targets, seconds: float, buckets: Buckets
+    ) -> None:
         self._invalidate = invalidate
         self._lease = lease
         self._milliseconds = int(seconds * 1000)
         self._token = token_hex(16)
         self._scopes = sorted(targets.scopes)
-        self._announcements: list[str] = []
-        self._dropped = [
-            *targets.keys,
-            *map(lock_key, targets.keys),
-            *map(generation_key, targets.families),
-        ]
-        self._globs = [part for family, glob in targets.globs for part in (generation_key(family), glob)]
+        self._announcements: list[tuple[bytes | None, str]] = []
+        self._parts = write_parts(targets, buckets)
         self._renewal: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.has_begun = False
@@ -88,20 +86,20 @@ class _Write:
     async def _announce(self) -> bool:
         # An announcement binds its epoch only: one that Redis executes after its reply was lost delays no request.
         epoch = self._lease.current() or await self._lease.epoch()
-        keys = [writes_key(epoch, scope) for scope in self._scopes]
-        self._announcements += [key for key in keys if key not in self._announcements]
+        announced = [(epoch, scope) for scope in self._scopes]
+        self._announcements += [each for each in announced if each not in self._announcements]
         return await self._deliver(self._milliseconds)
 
     async def _deliver(self, milliseconds: int) -> bool:
-        arguments: list[Argument] = [
-            self._token,
-            milliseconds,
-            len(self._announcements),
-            *self._announcements,
-            *self._globs,
-        ]
+        if len(self._parts) == 1:
+            return await self._deliver_part(self._parts[0], milliseconds)
+        return all(await asyncio.gather(*(self._deliver_part(part, milliseconds) for part in self._parts)))
+
+    async def _deliver_part(self, part: WritePart, milliseconds: int) -> bool:
+        keys, numbers = part.keys(self._announcements)
+        arguments: list[Argument] = [self._token, milliseconds, *numbers, *(glob for _, glob in part.globs)]
         try:
-            await self._invalidate(self._dropped, arguments)
+            await self._invalidate(keys, arguments)
         except RedisError as error:
             logger.warning("the cache could not invalidate %s: %r", ", ".join(self._scopes), error)
             return False
@@ -111,7 +109,8 @@ class _Write:
 class Writes:
     """The writes of this process; see `app.core.cache` for their guarantees."""
 
-    def __init__(self, redis: RedisConnection, lease: EpochLease, statement_timeout: float) -> None:
+    def __init__(self, redis: Connection, lease: EpochLease, statement_timeout: float) -> None:
+        self._buckets = Buckets(redis)
         self._invalidate = redis.script(scripts.INVALIDATE)
         self._lease = lease
         self._seconds = announcement_seconds(statement_timeout)
@@ -127,7 +126,7 @@ class Writes:
         if not targets.scopes:
             yield
             return
-        write = _Write(self._invalidate, self._lease, targets, self._seconds)
+        write = _Write(self._invalidate, self._lease, targets, self._seconds, self._buckets)
         try:
             await write.begin()
             yield

@@ -22,7 +22,7 @@ from app.core.redis.breaker import PROBE_SECONDS, CircuitBreaker
 from app.core.redis.connection import RedisConnection
 from app.core.redis.dial import Argument
 from app.core.redis.errors import RedisBusyError, RedisUnavailableError
-from app.core.redis.open import open_any_connection, open_connection
+from app.core.redis.open import open_any_connection, open_client, open_connection
 from app.core.redis.pool import TIMEOUT_SECONDS, create_pool
 from app.core.redis.script import Connection, RedisScript
 
@@ -38,5 +38,6 @@ __all__ = [
     "RedisUnavailableError",
     "create_pool",
     "open_any_connection",
+    "open_client",
     "open_connection",
 ]

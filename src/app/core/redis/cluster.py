@@ -10,7 +10,7 @@ from typing import Any
 from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import ClusterDownError, ClusterError, RedisClusterException
+from redis.exceptions import ClusterDownError, ClusterError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
@@ -26,25 +26,33 @@ PROBE_TIMEOUT_SECONDS = 2.0
 _OUTAGES = (RedisConnectionError, RedisTimeoutError, ClusterDownError, ClusterError)
 
 
+def create_cluster_client(address: RedisAddress, timeout: float) -> RedisCluster:
+    """redis-py's client, which connects on first use."""
+    client: RedisCluster = RedisCluster(
+        startup_nodes=[ClusterNode(host, port) for host, port in address.nodes],
+        username=address.user or None,
+        password=address.password or None,
+        ssl=address.tls,
+        socket_timeout=timeout,
+        socket_connect_timeout=timeout,
+        cluster_error_retry_attempts=1,
+        reinitialize_steps=0,  # otherwise every fifth slot that has moved closes all connections
+        retry=Retry(NoBackoff(), 1),
+    )
+    return client
+
+
 class ClusterConnection:
     """`name` identifies the Cluster in log lines."""
+
+    history = b""
 
     def __init__(self, address: RedisAddress, *, name: str, timeout_seconds: float) -> None:
         self._timeout = timeout_seconds
         self._is_closed = False
         self._pending = 0
         self._free = asyncio.Semaphore(MAX_CONNECTIONS)
-        self._client = RedisCluster(
-            startup_nodes=[ClusterNode(host, port) for host, port in address.nodes],
-            username=address.user or None,
-            password=address.password or None,
-            ssl=address.tls,
-            socket_timeout=timeout_seconds,
-            socket_connect_timeout=timeout_seconds,
-            cluster_error_retry_attempts=1,
-            reinitialize_steps=0,  # otherwise every fifth slot that has moved closes all connections
-            retry=Retry(NoBackoff(), 1),
-        )
+        self._client = create_cluster_client(address, timeout_seconds)
         self.breaker = CircuitBreaker(f"{name} ({address})", self._probe)
 
     async def execute(self, *command: Argument) -> Any:
@@ -92,5 +100,9 @@ class ClusterConnection:
                 return await self._client.execute_command(*command, **options)
         except TimeoutError:
             raise RedisTimeoutError(f"no reply for {seconds} s") from None
-        except RedisClusterException as error:
-            raise RedisConnectionError(str(error)) from error
+        except RedisError:
+            raise
+        except Exception as error:
+            # RedisClusterException is no RedisError. And after a failure redis-py closes all connections, also those
+            # that other calls are using: what these raise then may be anything, such as an AttributeError.
+            raise RedisConnectionError(f"the Cluster cannot be reached: {error!r}") from error

@@ -15,6 +15,10 @@ class Connection(Protocol):
 
     breaker: CircuitBreaker
 
+    @property
+    def history(self) -> bytes:
+        """Which history of the data the server has, if Sentinels may replace it; otherwise empty."""
+
     async def execute(self, *command: Argument) -> Any:
         """The reply, bytes for text. Fails with a `RedisError`."""
 
@@ -37,10 +41,10 @@ class RedisScript:
     def __init__(self, connection: Connection, source: str) -> None:
         self._connection = connection
         self._source = source
-        self._digest = sha1(source.encode(), usedforsecurity=False).hexdigest()
+        self.digest = sha1(source.encode(), usedforsecurity=False).hexdigest()
 
     async def __call__(self, keys: Sequence[str] = (), args: Sequence[Argument] = ()) -> Any:
         try:
-            return await self._connection.execute("EVALSHA", self._digest, len(keys), *keys, *args)
+            return await self._connection.execute("EVALSHA", self.digest, len(keys), *keys, *args)
         except NoScriptError:
             return await self._connection.execute("EVAL", self._source, len(keys), *keys, *args)

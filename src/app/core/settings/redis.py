@@ -32,7 +32,7 @@ class RedisCacheSettings(SettingsBase):
     REDIS_CACHE_PASSWORD: Secret = ""
     REDIS_CACHE_DB: RedisDatabase = 0
     REDIS_CACHE_SSL: bool = False
-    REDIS_CACHE_URL: RedisUrl = _url_of("REDIS_CACHE")
+    REDIS_CACHE_URL: ClusterUrl = _url_of("REDIS_CACHE")
 
 
 class RedisQueueSettings(SettingsBase):

@@ -12,14 +12,14 @@ from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.cache import responses
-from app.core.cache.entries import Entry, EntryKey
+from app.core.cache.entries import Entry
 from app.core.cache.lane import provides_only, remember
 from app.core.cache.owners import ChangedOwner, Owner
 from app.core.cache.rules import CacheOptions, CacheRule, ResourceType, create_rule
 from app.core.cache.store import ResponseCache
 from app.core.config import RedisCacheSettings
 from app.core.features import read_resources
-from app.core.redis import RedisConnection, create_pool, open_connection
+from app.core.redis import Connection, open_any_connection, open_client
 from app.core.serialization import to_response
 
 __all__ = ["ChangedOwner", "Owner", "cache", "open_cache", "open_cache_connection", "provides_only"]
@@ -34,15 +34,15 @@ _RESPONSE = "cache_response"
 
 @asynccontextmanager
 async def open_cache(settings: RedisCacheSettings) -> AsyncIterator[Redis]:
-    """A client of redis-py for your own use of the cache's Redis, closed at the end."""
-    async with Redis.from_pool(create_pool(settings.REDIS_CACHE_URL, timeout=CLIENT_TIMEOUT_SECONDS)) as client:
+    """A client of redis-py for your own use of the cache's Redis, closed at the end; for a Cluster a `RedisCluster`."""
+    async with open_client(settings.REDIS_CACHE_URL, timeout_seconds=CLIENT_TIMEOUT_SECONDS) as client:
         yield client
 
 
 @asynccontextmanager
-async def open_cache_connection(settings: RedisCacheSettings) -> AsyncIterator[RedisConnection]:
+async def open_cache_connection(settings: RedisCacheSettings) -> AsyncIterator[Connection]:
     """The connection that `@cache` uses, closed at the end."""
-    async with open_connection(
+    async with open_any_connection(
         settings.REDIS_CACHE_URL, name="the cache's Redis", timeout_seconds=TIMEOUT_SECONDS
     ) as connection:
         yield connection
@@ -129,7 +129,7 @@ async def _serve(
         async with cache.write(rule.targets(values), partial(_release_sessions, values)):
             return await call()
     rule.refuse_on_get()
-    key = EntryKey(rule.entry_key(values))
+    key = cache.key(rule.entry_key(values))
     found = await cache.find(key)
     if isinstance(found, Entry):
         remember(request, key)
