@@ -211,6 +211,11 @@ class TestUrls:
         assert options["port"] == ([port for _, port in hosts] if several else hosts[0][1])
         assert options.get("target_session_attrs") == ("read-write" if several else None)
 
+    def test_several_poolers_are_refused(self, settings_class: type[Settings]) -> None:
+        write(settings_class, "POSTGRES_SERVER=db1,db2\nDATABASE_PGBOUNCER=true\n")
+        with pytest.raises(ConfigurationError, match="has to be one PgBouncer"):
+            load(settings_class)
+
     def test_what_the_url_of_a_replica_leaves_out_is_as_for_the_primary(self, settings_class: type[Settings]) -> None:
         assert settings_class().replica is None
         url = "postgresql://reader:p%40ss%2Fword@replica:6432/copy"

@@ -11,7 +11,8 @@ If the replica is unavailable, too slow, too far behind, or does not follow this
 until it can be used again. A read that the replica cancels, because it conflicts with what is replayed, is run on the
 primary. So is every other read that fails there, and the primary's error is the caller's.
 
-Not covered: sessions, which use the primary, and a replica behind PgBouncer.
+Not covered: sessions, which use the primary, and a replica behind PgBouncer. A replica may show a change before the
+primary does, while the commit waits for a synchronous standby: its writer has no response yet.
 """
 
 from collections.abc import AsyncIterator, Sequence

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Annotated, NamedTuple, Self
 
-from pydantic import AfterValidator, Field, PositiveInt
+from pydantic import AfterValidator, Field, PositiveInt, model_validator
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -35,7 +35,7 @@ def _hosts(value: str, default_port: int) -> Iterator[PostgresHost]:
         found = _HOST.fullmatch(part)
         port = int((found and found["port"]) or default_port)
         if found is None or not 1 <= port <= _LAST_PORT:
-            raise ValueError(f"{part!r} is not a host: write one such as 'db1', or several such as 'db1,db2:5433'")
+            raise ValueError("this is not a host: write one such as 'db1', or several such as 'db1,db2:5433'")
         yield PostgresHost(found["ipv6"] or found["name"], port)
 
 
@@ -83,6 +83,15 @@ class PostgresSettings(SettingsBase):
     DATABASE_LOCK_TIMEOUT_SECONDS: DatabaseTimeout = 5
     DATABASE_IDLE_TRANSACTION_TIMEOUT_SECONDS: DatabaseTimeout = 20
     CREATE_TABLES_ON_START: bool = True
+
+    @model_validator(mode="after")
+    def _refuse_several_poolers(self) -> Self:
+        # PgBouncer does not say whether its server is a standby, and no statement may ask it outside a transaction.
+        if self.DATABASE_PGBOUNCER and len(self.POSTGRES_HOSTS) > 1:
+            raise ValueError(
+                "with DATABASE_PGBOUNCER, POSTGRES_SERVER has to be one PgBouncer, which finds the primary"
+            )
+        return self
 
     @property
     def POSTGRES_HOSTS(self) -> tuple[PostgresHost, ...]:
