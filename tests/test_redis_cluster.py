@@ -1,6 +1,7 @@
 """The limits in a Cluster: real nodes, a failover, and slots that move under load."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 
@@ -10,6 +11,7 @@ from redis.exceptions import RedisError
 from app.api import router
 from app.core.config import Settings
 from app.core.limits.limiter import Admission, Limit, RateLimiter, open_rate_limiter
+from app.core.redis import open_any_connection
 from app.core.setup import create_application
 from dev.local.valkey_cli import connect
 from tests.conftest import Services
@@ -18,6 +20,7 @@ from tests.support.cluster import PRIMARIES, Cluster, cluster
 
 FAILOVER_SECONDS = 30
 FIVE = Limit(5, 3600)
+TIMEOUT = 0.3
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +84,34 @@ async def test_a_slot_that_moves_loses_no_admission(limiter: RateLimiter, nodes:
         moved = True
     assert admitted[True] + admitted[None] == limit.requests
     assert admitted[None] == limiter.failures == 0
+
+
+async def test_frozen_nodes_cost_the_timeout_once(nodes: Cluster) -> None:
+    """Also those calls that wait for a connection."""
+    async with open_any_connection(nodes.url, name="test", timeout_seconds=TIMEOUT) as connection:
+
+        async def outcome(number: int) -> object:
+            try:
+                return await connection.execute("GET", f"key{number}")
+            except RedisError as error:
+                return error
+
+        async def responds() -> bool:
+            return await asyncio.gather(*map(outcome, range(100))) == [None] * 100
+
+        await eventually(responds, FAILOVER_SECONDS)
+        for node in nodes.nodes[:PRIMARIES]:
+            node.pause()
+        begin = time.monotonic()
+        try:
+            outcomes = await asyncio.gather(*map(outcome, range(500)))
+            seconds = time.monotonic() - begin
+        finally:
+            for node in nodes.nodes[:PRIMARIES]:
+                node.resume()
+        assert all(isinstance(each, RedisError) for each in outcomes)
+        assert seconds < 3 * TIMEOUT
+        await eventually(responds, FAILOVER_SECONDS)
 
 
 @pytest.mark.long

@@ -20,8 +20,9 @@ from app.core.redis.errors import RedisBusyError
 from app.core.redis.script import RedisScript
 from app.core.settings.redis_url import RedisAddress
 
-MAX_CONNECTIONS = 100
-MAX_PENDING = 10_000
+MAX_CONNECTIONS = 20
+"""More would mostly be opened at the same time, which takes longer than to wait for one."""
+MAX_PENDING = 1000
 PROBE_TIMEOUT_SECONDS = 2.0
 _OUTAGES = (RedisConnectionError, RedisTimeoutError, ClusterDownError, ClusterError)
 
@@ -66,6 +67,8 @@ class ClusterConnection:
         self._pending += 1
         try:
             async with self._free:
+                if self.breaker.is_open:  # since this call waits
+                    await self.breaker.wait_until_closed()
                 return await self._send(self._timeout, *command)
         except _OUTAGES as error:
             if not self._is_closed:
