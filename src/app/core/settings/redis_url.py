@@ -11,12 +11,12 @@ from sqlalchemy.engine import URL
 
 FORMS = (
     "redis://user:password@host:6379/0, rediss://... for TLS, unix:///path/to/socket?db=0, "
-    "or sentinel://user:password@host1:26379,host2:26379/service/0"
+    "sentinel://user:password@host1:26379,host2:26379/service/0, "
+    "or cluster://user:password@host1:6379,host2:6379 (not for the queue)"
 )
 DEFAULT_PORT = 6379
 SENTINEL_PORT = 26379
 _PATH_OF_SERVICE = re.compile(r"/(?P<service>[^/]+)(?:/(?P<database>.*))?")
-NO_CLUSTER = "what is done at once there has keys of several slots"
 _ENCODE = "with a percent sign and its code for each of / ? # @ : % in a password"
 
 
@@ -160,7 +160,10 @@ def _check(url: str) -> str:
 
 def _check_no_cluster(url: str) -> str:
     if parse_redis_url(url).nodes:
-        raise ValueError(f"it cannot be a Cluster ({NO_CLUSTER}): write redis://... or sentinel://...")
+        raise ValueError(
+            "it cannot be a Cluster, where the keys that arq changes at once are on several nodes: "
+            "write redis://... or sentinel://..."
+        )
     return url
 
 
