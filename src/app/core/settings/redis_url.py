@@ -12,7 +12,7 @@ from sqlalchemy.engine import URL
 FORMS = (
     "redis://user:password@host:6379/0, rediss://... for TLS, unix:///path/to/socket?db=0, "
     "sentinel://user:password@host1:26379,host2:26379/service/0, "
-    "or cluster://user:password@host1:6379,host2:6379 (not for the queue)"
+    "or cluster://user:password@host1:6379,host2:6379"
 )
 DEFAULT_PORT = 6379
 SENTINEL_PORT = 26379
@@ -161,7 +161,7 @@ def _check(url: str) -> str:
 def _check_no_cluster(url: str) -> str:
     if parse_redis_url(url).nodes:
         raise ValueError(
-            "it cannot be a Cluster, where the keys that arq changes at once are on several nodes: "
+            "it cannot be a Cluster, where the keys that are changed at once are on several nodes: "
             "write redis://... or sentinel://..."
         )
     return url
