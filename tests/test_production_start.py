@@ -92,7 +92,7 @@ async def test_waiting_ends_with_a_reason(
 async def test_a_wrong_password_is_not_waited_for(services: Services) -> None:
     """A permanent error is reported at once."""
     script = await start(SUPERUSER, services.environment(POSTGRES_PASSWORD="wrong"))
-    output, _ = await asyncio.wait_for(script.communicate(), 15)
+    output, _ = await asyncio.wait_for(script.communicate(), 30)
     assert script.returncode == 1
     assert b"password authentication failed" in output
 

@@ -69,16 +69,18 @@ async def burst_worker(
 
 
 async def _end_tasks(worker: Worker) -> None:
-    """Cancels what still runs, once, and waits for it.
+    """Cancels each function that still runs, once, and waits until arq has handed its task back.
 
-    `Worker.close` cancels a second time what has not ended yet, which interrupts the hand-back of a task: its
-    `CancelledError` would then come out of `close` and cancel the caller.
+    `Worker.close` cancels a second time what has not ended yet, which interrupts the hand-back: its `CancelledError`
+    would then come out of `close` and cancel the caller.
     """
-    tasks = list(worker.tasks.values())
-    for task in tasks:
-        if not task.cancelling():
-            task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    while pending := {job_id: task for job_id, task in worker.tasks.items() if not task.done()}:
+        for job_id, task in pending.items():
+            if job_id in worker.job_tasks and not task.cancelling():
+                task.cancel()
+        await asyncio.wait(pending.values(), timeout=0.05)
+    await asyncio.gather(*worker.tasks.values(), return_exceptions=True)
+    worker.tasks.clear()
 
 
 @asynccontextmanager
