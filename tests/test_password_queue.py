@@ -135,7 +135,7 @@ async def test_every_turn_is_given_back(seed: int) -> None:
 
 async def test_a_cancelled_caller_keeps_its_thread_until_the_hash_is_ready(services: Services) -> None:
     """So that no more threads hash than there are cores."""
-    settings = services.settings(PASSWORD_HASH_ROUNDS=10)
+    settings = services.settings(PASSWORD_HASH_ROUNDS=8)
     async with open_password_hasher(settings) as passwords:
         tasks = [asyncio.create_task(passwords.hash("a password")) for _ in range(12)]
         await asyncio.sleep(0.02)
