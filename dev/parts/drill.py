@@ -23,7 +23,7 @@ from dev.parts.manifest import read_parts
 from dev.parts.staging import ignored
 
 ROOT = Path(__file__).resolve().parents[2]
-SETS = ("chaos,benchmarks", "posts,tiers,outbox")
+SETS = ("chaos,benchmarks", "posts,cache", "posts,tiers,cache,tasks,telemetry")
 """Those that people remove together."""
 TESTS = (
     "tests/test_one_identity.py",
