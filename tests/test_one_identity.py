@@ -8,7 +8,7 @@ import pytest
 from tests.support.forks import run_python
 from tests.support.readme import ROOT
 
-MODULES = "app", "app.main", "app.models.user", "app.core.db.database", "app.core.utils.queue", "app.api.dependencies"
+MODULES = "app", "app.main", "app.models.user", "app.core.db.database", "app.core.features", "app.api.dependencies"
 
 
 @pytest.mark.parametrize("first", ["src.app", "app"])
@@ -22,7 +22,7 @@ for name in {MODULES!r}:
     one, two = importlib.import_module(ours), importlib.import_module(other)
     assert one is two, name
     assert one.__name__ == one.__spec__.name == name, one.__spec__
-    assert importlib.reload(one) is two if name == "app.core.utils.queue" else True
+    assert importlib.reload(one) is two if name == "app.core.features" else True
 from src.app.models.user import User
 import app.models.user
 assert User is app.models.user.User
