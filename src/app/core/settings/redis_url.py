@@ -56,7 +56,7 @@ class RedisAddress:
 def parse_redis_url(url: str) -> RedisAddress:
     """Raises `ValueError` with the right forms, and without any part of the URL: it may be a part of a password."""
     try:
-        parts = urlsplit(url)
+        parts = _split(url)
         if parts.fragment:
             raise _AddressError("there is a # in it")
         read = _READERS.get(parts.scheme)
@@ -67,6 +67,12 @@ def parse_redis_url(url: str) -> RedisAddress:
         # The texts of the standard library's errors contain parts of the URL.
         reason = error if isinstance(error, _AddressError) else "it cannot be read"
         raise ValueError(f"{reason}: write {FORMS}, {_ENCODE}") from None
+
+
+def _split(url: str) -> SplitResult:
+    # Newer versions of Python refuse the brackets of an IPv6 address that is not the first host of a list.
+    has_list = url.startswith(("cluster:", "sentinel:"))
+    return urlsplit(url.replace("[", "%5B").replace("]", "%5D") if has_list else url)
 
 
 def _server(parts: SplitResult) -> RedisAddress:
@@ -126,7 +132,7 @@ def _place(parts: SplitResult, default_port: int) -> tuple[str, int]:
 
 
 def _places(parts: SplitResult, default_port: int) -> tuple[tuple[str, int], ...]:
-    hosts = parts.netloc.rpartition("@")[2].split(",")
+    hosts = unquote(parts.netloc.rpartition("@")[2]).split(",")
     return tuple(_place(urlsplit(f"//{host}"), default_port) for host in hosts)
 
 
