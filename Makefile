@@ -20,7 +20,7 @@ PART =
 PARTS =
 VERSION =
 
-# Processes of the tests. They wait as often as they calculate, so that two for each core are best; each has servers of its own.
+# Processes of the tests. They wait as often as they calculate, so two for each core are faster than one; each has servers of its own.
 PROCESSES := $(shell cores=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$((cores < 4 ? 2 * cores : 8)))
 
 PY := $(VENV)/bin/python
