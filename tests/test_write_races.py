@@ -161,6 +161,35 @@ class TestTheTokensName:
             await session.commit()
         await rename
 
+    async def test_a_write_waits_for_another_one_to_the_same_post(self, rows: Rows) -> None:
+        """It finds the post as the other one has left it, and the rename waits for both."""
+        account = await rows.user("before")
+        post = await rows.post(account)
+        parent = of_owner(account.user)
+        async with rows.database.sessions() as session:
+            await session.execute(text("UPDATE post SET text = 'Other' WHERE id = :id"), {"id": post.id})
+            write = asyncio.create_task(
+                crud_posts.change(rows.database, PostUpdate(title="Changed"), parent=parent, id=post.id)
+            )
+            await wait_for_a_blocked_statement(rows)
+            rename = crud_users.change(rows.database, UserUpdate(username="after"), id=account.user.id)
+            renaming = asyncio.create_task(rename)
+            await asyncio.sleep(0.1)
+            assert not renaming.done()
+            await session.commit()
+        await write
+        await renaming
+        stored = await crud_posts.read(rows.database, "after", post.id)
+        assert (stored.title, stored.text) == ("Changed", "Other")
+
+        async with rows.database.sessions() as session:
+            await crud_posts.soft_delete(session, parent=of_author("after"), commit=False, id=post.id)
+            late = asyncio.create_task(crud_posts.hard_delete(rows.database, parent=of_author("after"), id=post.id))
+            await wait_for_a_blocked_statement(rows)
+            await session.commit()
+        await late
+        assert await count(rows, select(func.count()).where(Post.id == post.id)) == 0
+
     async def test_rate_limits(self, rows: Rows) -> None:
         tier, other = await rows.tier(), await rows.tier()
         rule = await rows.rate_limit(tier)

@@ -119,11 +119,11 @@ class CRUDBase(
         parent: ParentRow | None,
         commit: bool,
     ) -> None:
-        row = await _run(db, statement, parameters, commit)
-        if parent and row is None:
+        if await _run(db, statement, parameters, commit) is not None:
+            return
+        if parent and await _run(db, parent.parent.query, dict(parent.parameters), commit) is None:
             raise RowNotFoundError(parent.parent.name)
-        if row is None or row.found is None:
-            raise RowNotFoundError(self.entity)
+        raise RowNotFoundError(self.entity)
 
 
 def _of(parent: ParentRow | None) -> Any:

@@ -94,10 +94,11 @@ INVALIDATE = (
     + """
 local token, milliseconds, dropped, writes = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 if dropped > 0 then redis.call('DEL', unpack(KEYS, 1, dropped)) end
+local time = milliseconds > 0 and now()
 for i = dropped + 1, dropped + writes do
-    redis.call('ZREMRANGEBYSCORE', KEYS[i], '-inf', now())
-    if milliseconds > 0 then
-        redis.call('ZADD', KEYS[i], now() + milliseconds, token)
+    if time then
+        redis.call('ZREMRANGEBYSCORE', KEYS[i], '-inf', time)
+        redis.call('ZADD', KEYS[i], time + milliseconds, token)
         redis.call('PEXPIRE', KEYS[i], milliseconds)
     else
         redis.call('ZREM', KEYS[i], token)
