@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -22,6 +22,7 @@ from app.core.setup import create_application
 from app.core.utils import queue
 from app.core.worker.runtime.context import TaskContext
 from dev.local.valkey_cli import connect
+from dev.services import VALKEY_DURABLE, ValkeyServer
 from tests.conftest import Services
 from tests.helper import API, Rows, eventually, running
 from tests.support import tasks_worker
@@ -63,19 +64,23 @@ async def cut_off(group: Group) -> None:
 async def fail_over(group: Group) -> None:
     """The primary is killed, and returns as the replica of the one that the Sentinels then have.
 
-    If it returned as an empty primary, the Sentinels could promote it: its options contain what a server with a
-    configuration file finds there.
+    Its options contain what a server with a configuration file finds there: it must not return as an empty primary.
     """
     primary, replica = group.servers
     await asyncio.to_thread(primary.kill)
     await asyncio.to_thread(replica.resume)
-
-    async def is_promoted() -> bool:
-        return await asyncio.to_thread(group.primary_port) == replica.port
-
-    await eventually(is_promoted, FAILOVER_SECONDS)
+    await is_promoted(group, replica)
     primary.options += ("--replicaof", "127.0.0.1", str(replica.port))
     await asyncio.to_thread(primary.start)
+
+
+async def is_promoted(group: Group, server: ValkeyServer) -> None:
+    """Returns when all Sentinels name the server."""
+
+    async def is_named() -> bool:
+        return await asyncio.to_thread(group.name, server)
+
+    await eventually(is_named, FAILOVER_SECONDS)
 
 
 @dataclass
@@ -191,6 +196,53 @@ async def test_a_task_that_replicas_have_confirmed_survives(services: Services, 
     assert [response.status_code for response in repeated] == [201, 201]
     assert len({response.json()["id"] for response in repeated}) == 1
     assert sorted(ran) == sorted([*(f"confirmed {number}" for number in range(20)), "refused 1"])
+
+
+async def restart_before_it_is_missed(group: Group) -> None:
+    """No failover: the Sentinels do not notice that the primary was down."""
+    primary, _ = group.servers
+    await asyncio.to_thread(primary.kill)
+    await asyncio.to_thread(primary.start)
+
+
+async def fail_over_twice(group: Group) -> None:
+    """The former primary is promoted again before it has copied anything of the other one."""
+    primary, replica = group.servers
+    await asyncio.to_thread(primary.kill)
+    await is_promoted(group, replica)
+    await asyncio.to_thread(replica.pause)
+    await asyncio.to_thread(primary.start)
+    await is_promoted(group, primary)
+    await asyncio.to_thread(replica.resume)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("options", [(), VALKEY_DURABLE], ids=["without persistence", "with persistence"])
+@pytest.mark.parametrize("fail", [restart_before_it_is_missed, fail_over_twice])
+async def test_a_primary_that_restarts_without_its_data_loses_that_of_its_replica(
+    fail: Callable[[Group], Awaitable[None]], options: Sequence[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Although the replica had confirmed it: it copies the primary. A server that keeps its data loses nothing."""
+    with sentinels(options) as group:
+        async with (
+            open_connection(group.url, name="test", timeout_seconds=1) as connection,
+            Redis(port=group.servers[1].port, password=PASSWORD) as replica,
+        ):
+
+            async def are_in_step() -> bool:
+                with suppress(RedisError):
+                    state = await replica.info("replication")
+                    follows = state["role"] == "slave" and state["master_link_status"] == "up"
+                    return bool(follows and await connection.ping())
+                return False
+
+            await connection.execute("SET", "key", "value")
+            assert await connection.execute("WAIT", 1, 1000) == 1
+            await fail(group)
+            await eventually(are_in_step, FAILOVER_SECONDS)
+            expected = b"value" if options else None
+            assert [await replica.get("key"), await connection.execute("GET", "key")] == [expected] * 2
+    assert ("is the primary now, without the data" in caplog.text) is not bool(options)
 
 
 async def test_a_demoted_primary_counts_as_a_lost_connection(group: Group, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,6 +1,6 @@
 """A primary, its replica, and three Sentinels that promote the replica soon after the primary is lost."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,13 +59,20 @@ class Group:
         return f"sentinel://:p%40ss@{hosts}/{SERVICE}/0"
 
     def primary_port(self) -> int:
-        """Where the Sentinels say that the primary is."""
-        with Redis(port=self.sentinels[0].port, decode_responses=True) as client:
-            found = client.sentinel_get_master_addr_by_name(SERVICE)
-        return int(found[1])
+        """Where the first Sentinel says that the primary is."""
+        return _named_port(self.sentinels[0])
+
+    def name(self, server: ValkeyServer) -> bool:
+        """Whether all Sentinels say that this is the primary."""
+        return {server.port} == set(map(_named_port, self.sentinels))
 
     def _is_complete(self) -> bool:
         return all(map(_knows_the_others, self.sentinels))
+
+
+def _named_port(sentinel: SentinelServer) -> int:
+    with Redis(port=sentinel.port, decode_responses=True) as client:
+        return int(client.sentinel_get_master_addr_by_name(SERVICE)[1])
 
 
 def _knows_the_others(sentinel: SentinelServer) -> bool:
@@ -80,10 +87,10 @@ def _has_copy(replica: ValkeyServer) -> bool:
 
 
 @contextmanager
-def sentinels() -> Iterator[Group]:
-    """Started, and ready for the first failover."""
+def sentinels(options: Sequence[str] = ("--appendonly", "no")) -> Iterator[Group]:
+    """Started, and ready for the first failover. The options are those of the two servers."""
     with temporary_folder() as folder, ExitStack() as stack:
-        common = ("--primaryauth", PASSWORD, "--repl-diskless-sync-delay", "0", "--appendonly", "no")
+        common = ("--primaryauth", PASSWORD, "--repl-diskless-sync-delay", "0", *options)
         first = stack.enter_context(ValkeyServer(folder / "first", password=PASSWORD, options=common))
         following = (*common, "--replicaof", "127.0.0.1", str(first.port))
         second = stack.enter_context(ValkeyServer(folder / "second", password=PASSWORD, options=following))

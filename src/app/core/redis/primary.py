@@ -4,6 +4,8 @@ The Sentinels are asked one after another, the one that replied last time first,
 its share of the timeout once. A server that is no primary is refused: Sentinels may name one that was just demoted.
 """
 
+import logging
+from collections.abc import Mapping
 from copy import copy
 from typing import Any
 
@@ -15,7 +17,9 @@ from app.core.redis.dial import Dialer, pack
 from app.core.redis.stream import RedisStream
 from app.core.settings.redis_url import RedisAddress
 
-_REPLICATION = pack(("INFO", "replication"))
+logger = logging.getLogger(__name__)
+
+_INFO = pack(("INFO",))
 
 
 class _Sentinels(Sentinel):
@@ -45,6 +49,15 @@ async def _close(sentinels: _Sentinels) -> None:
         await client.aclose()
 
 
+def _has_begun_anew(fields: Mapping[bytes, bytes], history: bytes) -> bool:
+    """Whether a primary does not continue this history, and keeps nothing on its disk that could make up for it.
+
+    Also true after two failovers since the last look, in a group that saves nothing: a server names one predecessor.
+    """
+    continues = history in (fields[b"master_replid"], fields.get(b"master_replid2"))
+    return not continues and fields.get(b"aof_enabled") == fields.get(b"rdb_last_load_keys_loaded") == b"0"
+
+
 class PrimaryDialer(Dialer):
     """Opens streams to the server that is the primary at the time.
 
@@ -64,10 +77,18 @@ class PrimaryDialer(Dialer):
         except RedisError as error:
             raise OSError(f"the Sentinels name no primary: {error}") from error
         await self._dial(stream, host, port)
-        lines: list[bytes] = (await stream.call(_REPLICATION)).splitlines()
+        lines: list[bytes] = (await stream.call(_INFO)).splitlines()
         fields = dict(line.split(b":", 1) for line in lines if b":" in line)
         if fields.get(b"role") != b"master":
             raise OSError(f"{host}:{port} is not a primary")
+        if self.history and _has_begun_anew(fields, self.history):
+            logger.error(
+                "%s: %s:%s is the primary now, without the data that this process has used before, and has loaded none "
+                "when it started. That data is lost if it was restarted empty: configure it to save its data",
+                self._address,
+                host,
+                port,
+            )
         self.history = fields[b"master_replid"]
 
     async def close(self) -> None:
