@@ -4,6 +4,7 @@ from tests.support import isolation  # noqa: F401 - before the application reads
 
 # isort: split
 
+import gc
 import os
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -36,6 +37,12 @@ VALKEY_PASSWORD = "v@l/key #& 'secret'"
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     schedule.longest_first(items)
+
+
+def pytest_collection_finish() -> None:
+    # What is imported now stays. Otherwise each of some hundred applications looks through all of it when it starts.
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -1,6 +1,7 @@
 """What most tests need: accounts with tokens, and rows to act on."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from app.schemas.user import UserCreateInternal, UserRead
 
 API = "/api/v1"
 PASSWORD = "correct horse battery staple"
+PLAIN_HTTP = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""`verify` of clients without TLS. Otherwise each loads the certificates of all authorities, which takes 20 ms."""
 
 _numbers = count(1)
 

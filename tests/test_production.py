@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.conftest import Services
-from tests.helper import API, Rows
+from tests.helper import API, PLAIN_HTTP, Rows
 from tests.support.load import CUT, load
 
 if sys.platform != "linux":
@@ -38,13 +38,13 @@ def topology(services: Services, tmp_path_factory: pytest.TempPathFactory) -> It
 @pytest.fixture
 async def web(topology: Topology) -> AsyncIterator[httpx.AsyncClient]:
     """A caller from outside."""
-    async with httpx.AsyncClient(base_url=topology.url, timeout=15) as client:
+    async with httpx.AsyncClient(base_url=topology.url, timeout=15, verify=PLAIN_HTTP) as client:
         yield client
 
 
 def caller_at(topology: Topology, address: str) -> httpx.AsyncClient:
     """A caller whose connections come from this address."""
-    transport = httpx.AsyncHTTPTransport(local_address=address)
+    transport = httpx.AsyncHTTPTransport(verify=PLAIN_HTTP, local_address=address)
     return httpx.AsyncClient(base_url=topology.url, transport=transport, timeout=15)
 
 

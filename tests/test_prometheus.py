@@ -15,7 +15,7 @@ from app.core.telemetry.prometheus import merged, serve_metrics
 from dev.local.ports import free_port
 from dev.local.processes import descendants, wait_until
 from tests.conftest import Services
-from tests.helper import API
+from tests.helper import API, PLAIN_HTTP
 from tests.support.processes import python, wait_until_ready
 
 COUNT = re.compile(r'^http_server_request_duration_seconds_count\{.*="/api/v1/users".*\} ([0-9.e+]+)$', re.MULTILINE)
@@ -26,7 +26,7 @@ REQUESTS = 40
 def users_read(port: int) -> dict[str, float]:
     """The requests of the list of users, by process."""
     try:
-        text = httpx.get(f"http://127.0.0.1:{port}/metrics").raise_for_status().text
+        text = httpx.get(f"http://127.0.0.1:{port}/metrics", verify=PLAIN_HTTP).raise_for_status().text
     except httpx.HTTPError:
         return {}
     assert all(number == 1 for number in Counter(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE)).values())
@@ -41,7 +41,7 @@ def test_a_scrape_has_the_figures_of_all_processes(services: Services, tmp_path:
     with python("gunicorn", "app.main:app", log=tmp_path / "log", environment=environment) as program:
         wait_until_ready(f"http://127.0.0.1:{port}{API}/ready", program)
         for _ in range(REQUESTS):
-            httpx.get(f"http://127.0.0.1:{port}{API}/users").raise_for_status()
+            httpx.get(f"http://127.0.0.1:{port}{API}/users", verify=PLAIN_HTTP).raise_for_status()
         assert wait_until(lambda: sum(users_read(metrics).values()) == REQUESTS, 10), users_read(metrics)
         before = users_read(metrics)
 

@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.conftest import Services
-from tests.helper import API, Rows
+from tests.helper import API, PLAIN_HTTP, Rows
 from tests.support.own_route import OWN_PATH, SERVER
 from tests.support.processes import web_servers
 
@@ -32,7 +32,7 @@ def servers(services: Services) -> Iterator[list[str]]:
 async def hammer(server: str, seconds: float, headers: dict[str, str], statuses: Counter[int]) -> None:
     """Requests without a pause between them for some seconds, and on a busy machine until one is refused."""
     start = time.monotonic()
-    async with httpx.AsyncClient(base_url=server, headers=headers, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=server, headers=headers, timeout=30, verify=PLAIN_HTTP) as client:
         while (elapsed := time.monotonic() - start) < seconds or (not statuses[429] and elapsed < PATIENCE_SECONDS):
             statuses[(await client.post(OWN_PATH, params={"message": "x"})).status_code] += 1
 

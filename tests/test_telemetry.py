@@ -27,7 +27,7 @@ from dev.local.ports import free_port
 from dev.local.processes import wait_until
 from dev.services import ValkeyServer
 from tests.conftest import Services
-from tests.helper import API, PASSWORD, Account, Rows, running
+from tests.helper import API, PASSWORD, PLAIN_HTTP, Account, Rows, running
 from tests.support import outbox
 from tests.support.collector import Collector, ReceivedSpan, collecting
 from tests.support.processes import python, wait_until_ready
@@ -263,7 +263,7 @@ def test_the_figures_of_several_processes_add_up(services: Services, tmp_path: P
         with python("gunicorn", "app.main:app", log=tmp_path / "log", environment=environment) as program:
             wait_until_ready(f"http://127.0.0.1:{port}{API}/ready", program)
             for _ in range(requests):
-                httpx.get(f"http://127.0.0.1:{port}{API}/users").raise_for_status()
+                httpx.get(f"http://127.0.0.1:{port}{API}/users", verify=PLAIN_HTTP).raise_for_status()
             os.kill(program.pid, signal.SIGTERM)
             assert wait_until(lambda: served(collector) == (2, requests), 20), program.output
 

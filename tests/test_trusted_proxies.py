@@ -11,7 +11,7 @@ from starlette.types import Message, Receive, Scope, Send
 from app.middleware.trusted_proxies import TrustedProxiesMiddleware
 from dev.local.ports import free_port
 from tests.conftest import Services
-from tests.helper import API
+from tests.helper import API, PLAIN_HTTP
 from tests.support.processes import API_HEALTH, python, wait_until_ready
 
 PROXIES = ("127.0.0.1", "::1", "10.0.0.0/8", "2001:db8:1::/48")
@@ -151,7 +151,7 @@ def ask(port: int, address: str, forwarded_for: str | None = None, times: int = 
     """The statuses of logins from one of this machine's many addresses."""
     form = {"username": "nobody", "password": "wrong password"}
     headers = {"X-Forwarded-For": forwarded_for, "X-Real-IP": forwarded_for} if forwarded_for else {}
-    transport = httpx.HTTPTransport(local_address=address)
+    transport = httpx.HTTPTransport(verify=PLAIN_HTTP, local_address=address)
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", transport=transport, headers=headers) as client:
         return [client.post(f"{API}/login", data=form).status_code for _ in range(times)]
 

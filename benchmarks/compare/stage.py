@@ -162,11 +162,13 @@ def _wait_for(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
         if process.poll() is not None:
             raise ServiceError(f"{process.args!r} ended with status {process.returncode}.\n{log.read_text()}")
         try:
-            return httpx.get(f"http://127.0.0.1:{port}/api/v1/user/{USERNAME}").is_success
+            return client.get(f"http://127.0.0.1:{port}/api/v1/user/{USERNAME}").is_success
         except httpx.TransportError:
             return False
 
-    if not wait_until(responds, START_SECONDS):
+    with httpx.Client() as client:
+        has_started = wait_until(responds, START_SECONDS)
+    if not has_started:
         raise ServiceError(f"{process.args!r} does not respond within {START_SECONDS} s.")
 
 

@@ -92,9 +92,9 @@ def check_bindings(path: Path, code: str) -> None:
         raise EntityError(f"{path} needs the name {taken[0]!r} for something else: choose another")
 
 
-def imported_modules(path: Path) -> set[str]:
+def imported_modules(code: str) -> set[str]:
     """The modules from which a file imports something."""
-    nodes = ast.walk(ast.parse(path.read_bytes()))
+    nodes = ast.walk(ast.parse(code))
     return {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
 
 

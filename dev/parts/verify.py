@@ -33,11 +33,18 @@ def broken_imports(staging: Staging) -> Iterator[str]:
 
 
 @cache  # the same files are read for each part
+def _nodes(source: str) -> list[ast.AST]:
+    """Every import and every definition of a name, at any depth: conditions and `try` included."""
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Name, ast.Import, ast.ImportFrom)
+    nodes = ast.walk(ast.parse(source))
+    return [n for n in nodes if isinstance(n, kinds) and not (isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load))]
+
+
 def _imports(source: str) -> list[tuple[int, str, str]]:
     """The line, the module and the name of each import from one of the project's modules."""
     return [
         (node.lineno, node.module, alias.name)
-        for node in ast.walk(ast.parse(source))
+        for node in _nodes(source)
         if isinstance(node, ast.ImportFrom) and node.module and not node.level
         if node.module.partition(".")[0] in _ROOTS
         for alias in node.names
@@ -54,9 +61,9 @@ def _is_importable(root: Path, module: str, name: str) -> bool:
 
 @cache
 def _bound(source: str) -> set[str]:
-    """Every name that the module may define, at any depth: conditions and `try` included."""
+    """Every name that the module may define."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in _nodes(source):
         match node:
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
                 found.add(name)
@@ -67,6 +74,7 @@ def _bound(source: str) -> set[str]:
     return found
 
 
+@cache
 def _anchors(text: str) -> set[str]:
     titles = _HEADING.findall(_FENCED.sub("", text))
     return {"#" + re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}

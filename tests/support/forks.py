@@ -1,6 +1,6 @@
-"""`python -m MODULE` and `python -c CODE` in a fraction of the time: forks of a process that has imported the packages.
+"""`python -m MODULE` and `python -c CODE` in a fraction of the time: forks of a process that has imported `preload`.
 
-Only packages are imported there. What belongs to the project is imported by each fork, as it reads its settings then.
+Each fork reads its settings anew. In a copy of the project it imports that copy's modules.
 Forks are for programs that a test uses; a test of the start itself starts a real process.
 """
 
@@ -17,15 +17,9 @@ from pathlib import Path
 
 from tests.support.readme import ROOT
 
+_PROJECT = {ROOT, ROOT / "src"}
 _CONTEXT = get_context("forkserver")
-_PACKAGES = (
-    *("alembic.command", "alembic.context", "arq.cli", "asyncpg", "bcrypt", "email_validator", "fastapi.openapi.docs"),
-    *("fastapi.staticfiles", "fastcrud", "gunicorn.app.wsgiapp", "hiredis", "jose.jwt", "logging.config"),
-    *("mako.template", "pydantic.v1", "pydantic_settings", "redis.asyncio", "sqlalchemy.dialects.postgresql.asyncpg"),
-    *("sqlalchemy.ext.asyncio", "starlette.middleware.cors", "uvicorn.lifespan.on", "uvicorn.loops.auto"),
-    *("uvicorn.main", "uvicorn.protocols.http.auto", "uvicorn_worker"),
-)
-_CONTEXT.set_forkserver_preload(list(_PACKAGES))
+_CONTEXT.set_forkserver_preload(["tests.support.preload"])
 
 
 class Fork:
@@ -74,14 +68,28 @@ def _run(arguments: Sequence[str], log: Path, environment: Mapping[str, str], fo
     os.dup2(output, 1)
     os.dup2(output, 2)
     added = [str(folder), *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
-    packages = [entry for entry in sys.path if entry and Path(entry) not in {ROOT, ROOT / "src"}]
+    packages = [entry for entry in sys.path if entry and Path(entry) not in _PROJECT]
     sys.path[:] = [*(str(Path(entry).resolve()) for entry in added), *packages]
+    if set(map(Path, sys.path[: len(added)])) <= _PROJECT and environment.get("ENV_FILE") == os.devnull:
+        _read_settings()
+    else:
+        _forget_project()
     option, program, *rest = arguments
     sys.argv[:] = [option, *rest]
     if option == "-c":
         exec(program, {"__name__": "__main__"})  # noqa: S102 - as the interpreter does
     else:
         runpy.run_module(program, run_name="__main__", alter_sys=True)
+
+
+def _read_settings() -> None:
+    config = sys.modules["app.core.config"]
+    config.settings = config.load(config.Settings)  # type: ignore[attr-defined] # the last statement of the module
+
+
+def _forget_project() -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] in {"app", "src", "dev", "tests"}]:
+        del sys.modules[name]
 
 
 def start_python(

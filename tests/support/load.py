@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 import httpx
 
+from tests.helper import PLAIN_HTTP
+
 PAUSE_SECONDS = 0.03
 CUT = "cut"
 """A response of which only the beginning has come."""
@@ -42,7 +44,7 @@ async def load(
     enough = asyncio.Event()
 
     async def call() -> None:
-        async with httpx.AsyncClient(timeout=15, headers=headers) as client:
+        async with httpx.AsyncClient(timeout=15, headers=headers, verify=PLAIN_HTTP) as client:
             while not enough.is_set():
                 begin = time.monotonic()
                 try:

@@ -19,6 +19,7 @@ from app.core.settings.sources import read_env_file
 from dev.local.environment import write_servers_file
 from dev.local.ports import free_port, is_free
 from dev.local.processes import Process, descendants, living, send, wait_until
+from tests.helper import PLAIN_HTTP
 from tests.support.forks import run_python
 from tests.support.readme import ROOT
 
@@ -136,7 +137,7 @@ class Checkout:
 
     def log_in(self) -> httpx.Response:
         data = {"username": "admin", "password": PASSWORD}
-        return httpx.post(f"{self.url}/api/v1/login", data=data, timeout=10)
+        return httpx.post(f"{self.url}/api/v1/login", data=data, timeout=10, verify=PLAIN_HTTP)
 
     def works(self) -> bool:
         """Whether the API and its database work."""

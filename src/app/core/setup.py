@@ -43,6 +43,8 @@ from app.middleware.security_headers import SecurityHeaders
 from app.middleware.trusted_proxies import SERVER_RECEIVE_KEY, TrustedProxiesMiddleware
 from app.middleware.unexpected_error import send_internal_server_error
 
+FROZEN_BY_PYTHON = 1000
+"""More than the objects that Python 3.12 starts with as frozen, and less than an application's."""
 logger = logging.getLogger(__name__)
 
 
@@ -106,6 +108,9 @@ def _prepare_routes(app: FastAPI) -> None:
 @contextmanager
 def _frozen_memory() -> Iterator[None]:
     # What exists now lives as long as the application: a collection that looks through it again only costs time.
+    if gc.get_freeze_count() > FROZEN_BY_PYTHON:  # another application of this process has done it
+        yield
+        return
     gc.collect()
     gc.freeze()
     try:
