@@ -26,7 +26,7 @@ PROCESSES := $(shell cores=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); 
 PY := $(VENV)/bin/python
 POETRY := .tools/poetry/bin/python -m poetry --no-interaction
 SIDE_BY_SIDE := -n $(PROCESSES) --dist loadfile --no-loadscope-reorder -m "not compose and not alone and not long"
-ALONE := -m "alone and not compose and not long"
+ALONE = -m "alone and not compose and not long" $$(grep -l pytest.mark.alone tests/test_*.py)
 SOURCES := src dev deploy tests gunicorn.conf.py $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help

@@ -38,7 +38,6 @@ def run_benchmark(name: str, *arguments: str) -> str:
     return result.stdout
 
 
-@pytest.mark.alone
 def test_comparison_writes_table_json_and_plot(tmp_path: Path) -> None:
     output = run_benchmark("compare", "--only=S2,S7", "--rounds=1", "--seconds=1", f"--output={tmp_path}")
     scenarios = json.loads((tmp_path / "compare.json").read_text())["scenarios"]

@@ -11,6 +11,7 @@ from dev.parts.staging import Staging
 
 _OWN_TESTS = "tests/test_parts.py"
 """They name parts, and skip what is about a removed one."""
+_NOT_INDENTED = re.compile(r"^\w.*", re.MULTILINE)
 _WORD = re.compile(r"\w+")
 _IS_NEEDED = re.compile(r"__\w+__|test_\w+|pytest_\w+|Test\w+|AUTHORIZATION|arrange")
 
@@ -110,8 +111,11 @@ def words(staging: Staging) -> Counter[str]:
 def remove_unused(staging: Staging, before: Counter[str]) -> list[str]:
     """Removes definitions of modules that something used before and nothing uses now; returns their names."""
     now, removed = words(staging), []
+    fewer = {word for word, count in before.items() if now[word] < count}
     for name in staging.files("src/**/*.py", "tests/**/*.py", "dev/**/*.py"):
         source = staging.read(name)
+        if fewer.isdisjoint(_WORD.findall("\n".join(_NOT_INDENTED.findall(source)))):
+            continue  # without parsing it
         unused = list(_unused(source, before, now))
         if unused:
             staging.write(name, without_lines(source, unused))

@@ -44,13 +44,15 @@ def modules_of_the_picture() -> set[str]:
     return words | (nodes - declared - {"flowchart", "TD"})
 
 
-def defined() -> set[str]:
-    """Every name in the code, modules and folders included."""
-    found: set[str] = set()
+def undefined(names: set[str]) -> set[str]:
+    """Those that are no name in the code, nor of a module or folder."""
+    left = set(names)
     for path in (file for folder in _CODE_FOLDERS for file in (ROOT / folder).rglob("*.py")):
-        found |= {path.stem, path.parent.name}
-        found |= set(_names_of(ast.parse(path.read_text(encoding="utf-8"))))
-    return found
+        left -= {path.stem, path.parent.name}
+        code = path.read_text(encoding="utf-8")
+        if not left.isdisjoint(re.findall(r"\w+", code)):
+            left -= set(_names_of(ast.parse(code)))
+    return left
 
 
 def _names_of(tree: ast.AST) -> Iterator[str]:
