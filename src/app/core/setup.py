@@ -1,11 +1,7 @@
 """The composition root: builds the application from a router and the settings it is given."""
 
-import gc
-import logging
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
@@ -14,24 +10,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.api.docs import Application, install_docs
 from app.api.errors import install_error_handlers
 from app.api.route_index import RouteIndex, install_index
-from app.api.routes import flatten, reserved_names
-from app.api.short_ways import ShortWaysMiddleware, prepare_short_ways
+from app.api.routes import reserved_names
+from app.api.short_ways import ShortWaysMiddleware
 from app.core.cache.checks import check_cached_routes
 from app.core.config import (
     AppSettings,
     ClientSideCacheSettings,
-    CryptSettings,
     EnvironmentOption,
     EnvironmentSettings,
-    OutboxSettings,
-    PostgresSettings,
-    RedisQueueSettings,
 )
-from app.core.db.migrate import apply_migrations
-from app.core.db.purge import purging
-from app.core.logger import configure_logging
+from app.core.lifespan import Lifespan, create_lifespan
 from app.core.request_log.collector import RequestLog, create_request_log
-from app.core.resources import Resources, open_resources
 from app.core.settings.base import SettingsBase
 from app.core.telemetry.switch import WebTelemetry
 from app.middleware.allowed_hosts import AllowedHostsMiddleware
@@ -42,81 +31,6 @@ from app.middleware.exchange import ExchangeMiddleware
 from app.middleware.security_headers import SecurityHeaders
 from app.middleware.trusted_proxies import SERVER_RECEIVE_KEY, TrustedProxiesMiddleware
 from app.middleware.unexpected_error import send_internal_server_error
-
-FROZEN_BY_PYTHON = 1000
-"""More than the objects that Python 3.12 starts with as frozen, and less than an application's."""
-logger = logging.getLogger(__name__)
-
-
-class Lifespan(Protocol):
-    """A lifespan of the caller's own, as FastAPI takes it."""
-
-    def __call__(self, app: FastAPI) -> AbstractAsyncContextManager[Any]: ...
-
-
-def _lifespan(
-    settings: SettingsBase,
-    create_tables_on_start: bool,
-    inner: Lifespan | None,
-    request_log: RequestLog | None,
-    telemetry: WebTelemetry,
-) -> Lifespan:
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[Any]:
-        _prepare_routes(app)
-        if isinstance(settings, AppSettings):
-            configure_logging(settings)
-        if isinstance(settings, CryptSettings) and "SECRET_KEY" not in settings.model_fields_set:
-            logger.warning("SECRET_KEY is not set: a random key is used, and all sessions end when the process stops")
-        if create_tables_on_start and isinstance(settings, PostgresSettings) and settings.CREATE_TABLES_ON_START:
-            await apply_migrations(settings)
-        async with AsyncExitStack() as stack:
-            if request_log:
-                stack.enter_context(request_log)
-            app.state.resources = await stack.enter_async_context(open_resources(settings, _task_names(settings)))
-            await stack.enter_async_context(telemetry.open(app.state.resources))
-            await stack.enter_async_context(_purging(app.state.resources))
-            state = await stack.enter_async_context(inner(app)) if inner else None
-            stack.enter_context(_frozen_memory())
-            yield state
-
-    return lifespan
-
-
-def _purging(resources: Resources) -> AbstractAsyncContextManager[None]:
-    """With a queue there is a worker, which deletes the expired rows of `token_blacklist`."""
-    return purging(resources.database) if resources.database and resources.queue is None else nullcontext()
-
-
-def _task_names(settings: SettingsBase) -> list[str]:
-    """The functions that a worker has: a task of another one is refused before it is stored."""
-    if not isinstance(settings, OutboxSettings) or not isinstance(settings, RedisQueueSettings):
-        return []
-    from app.core.worker.settings import WorkerSettings  # noqa: PLC0415 - only where tasks are stored
-
-    return [function.name for function in WorkerSettings.functions]
-
-
-def _prepare_routes(app: FastAPI) -> None:
-    # When the application starts, because routes may still be included after it was created.
-    check_cached_routes(app.routes)
-    app.state.reserved_usernames = reserved_names(app.routes)
-    flatten(app.router)
-    prepare_short_ways(app.routes)
-
-
-@contextmanager
-def _frozen_memory() -> Iterator[None]:
-    # What exists now lives as long as the application: a collection that looks through it again only costs time.
-    if gc.get_freeze_count() > FROZEN_BY_PYTHON:  # another application of this process has done it
-        yield
-        return
-    gc.collect()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
 
 
 def _metadata(settings: AppSettings) -> dict[str, Any]:
@@ -199,7 +113,7 @@ def create_application(
     telemetry = WebTelemetry(settings)
     request_log = create_request_log(settings, has_traces=telemetry.is_observed)
     own = {
-        "lifespan": _lifespan(settings, create_tables_on_start, lifespan, request_log, telemetry),
+        "lifespan": create_lifespan(settings, create_tables_on_start, lifespan, request_log, telemetry),
         "telemetry": telemetry.fastapi_options,
     }
     app = (_ObservedApplication if telemetry.is_observed else _Application)(**{**own, **metadata, **kwargs})
