@@ -16,6 +16,7 @@ from app.core.setup import create_application
 from dev.local.valkey_cli import connect
 from tests.conftest import Services
 from tests.helper import API, Rows, eventually, running
+from tests.support.busy_loop import block_the_loop, busy_loop
 from tests.support.cluster import PRIMARIES, Cluster, cluster
 
 FAILOVER_SECONDS = 30
@@ -114,9 +115,35 @@ async def test_frozen_nodes_cost_the_timeout_once(nodes: Cluster) -> None:
         await eventually(responds, FAILOVER_SECONDS)
 
 
+async def test_a_loop_that_is_busy_for_long_is_no_outage(nodes: Cluster) -> None:
+    """It takes many turns of the loop to find the nodes and to connect, each as long as a fifth of the timeout."""
+    async with open_any_connection(nodes.url, name="test", timeout_seconds=TIMEOUT) as connection:
+        async with busy_loop(TIMEOUT / 5):
+            commands = (connection.execute("SET", f"busy{number}", str(number)) for number in range(20))
+            assert await asyncio.gather(*commands) == [True] * 20
+        assert not connection.breaker.is_open
+
+
+@pytest.mark.parametrize("is_connected", [True, False])
+async def test_a_blocked_loop_is_no_outage(nodes: Cluster, is_connected: bool) -> None:
+    async with open_any_connection(nodes.url, name="test", timeout_seconds=TIMEOUT) as connection:
+        if is_connected:
+            await connection.ping()
+        waiting = [asyncio.create_task(connection.execute("GET", f"none{number}")) for number in range(50)]
+        for _ in range(3):
+            await asyncio.sleep(0.001)
+            block_the_loop(1.5 * TIMEOUT)
+        assert await asyncio.gather(*waiting) == [None] * 50
+        assert not connection.breaker.is_open
+
+
 @pytest.mark.long
-async def test_a_primary_is_killed_under_load(settings_of_cluster: Settings, nodes: Cluster, rows: Rows) -> None:
-    """Last: it leaves the Cluster without one of its nodes."""
+@pytest.mark.parametrize("is_killed", [False, True], ids=["frozen", "killed"])
+async def test_a_primary_is_lost_under_load(
+    settings_of_cluster: Settings, nodes: Cluster, rows: Rows, is_killed: bool
+) -> None:
+    """Last: each time it leaves the Cluster without one of its nodes."""
+    lost = nodes.nodes[is_killed]
     statuses: Counter[int] = Counter()
     app = create_application(router=router, settings=settings_of_cluster)
     async with running(app) as client, asyncio.TaskGroup() as callers:
@@ -139,7 +166,8 @@ async def test_a_primary_is_killed_under_load(settings_of_cluster: Settings, nod
 
         for _ in range(4):
             callers.create_task(call())
-        await asyncio.to_thread(nodes.nodes[0].kill)
+        await asyncio.to_thread(lost.kill if is_killed else lost.pause)
         await eventually(counts_everywhere, FAILOVER_SECONDS)
         is_over = True
+    await asyncio.to_thread(lost.kill)
     assert set(statuses) <= {201, 429, 503}

@@ -23,6 +23,7 @@ from app.core.redis import (
 )
 from app.core.settings.redis_url import parse_redis_url, redis_url
 from dev.services import ValkeyServer, temporary_folder
+from tests.support.busy_loop import block_the_loop, busy_loop
 from tests.support.tcp import LOOPBACK_CERTIFICATE, loopback_tls, proxy
 
 TIMEOUT = 0.3
@@ -51,10 +52,6 @@ async def redis(valkey: ValkeyServer) -> AsyncIterator[RedisConnection]:
     async with open_connection(url(valkey), name="test", timeout_seconds=TIMEOUT) as connection:
         await connection.execute("FLUSHALL")
         yield connection
-
-
-def block_the_loop(seconds: float) -> None:
-    time.sleep(seconds)
 
 
 async def outcome(connection: RedisConnection, *command: str) -> Any:
@@ -294,19 +291,10 @@ async def test_a_loop_that_is_blocked_before_it_has_sent_everything_is_no_outage
 async def test_a_loop_that_is_busy_for_long_is_no_outage(redis: RedisConnection) -> None:
     """Every turn takes longer than a tick of the watchdog, for many times the timeout."""
     before = await redis.execute("CLIENT", "ID")
-    stop = asyncio.Event()
-
-    async def burn() -> None:
-        while not stop.is_set():
-            block_the_loop(TIMEOUT / 3)
-            await asyncio.sleep(0)
-
-    burning = asyncio.create_task(burn())
-    for number in range(5):
-        replies = await asyncio.gather(*(redis.execute("ECHO", f"{number}.{i}") for i in range(200)))
-        assert replies == [f"{number}.{i}".encode() for i in range(200)]
-    stop.set()
-    await burning
+    async with busy_loop(TIMEOUT / 3):
+        for number in range(5):
+            replies = await asyncio.gather(*(redis.execute("ECHO", f"{number}.{i}") for i in range(200)))
+            assert replies == [f"{number}.{i}".encode() for i in range(200)]
     assert not redis.breaker.is_open
     assert await redis.execute("CLIENT", "ID") == before
 

@@ -26,6 +26,7 @@ from dev.services import VALKEY_DURABLE, ValkeyServer
 from tests.conftest import Services
 from tests.helper import API, Rows, eventually, running
 from tests.support import tasks_worker
+from tests.support.busy_loop import block_the_loop, busy_loop
 from tests.support.sentinels import PASSWORD, Group, sentinels
 
 FAILOVER_SECONDS = 30
@@ -196,6 +197,16 @@ async def test_a_task_that_replicas_have_confirmed_survives(services: Services, 
     assert [response.status_code for response in repeated] == [201, 201]
     assert len({response.json()["id"] for response in repeated}) == 1
     assert sorted(ran) == sorted([*(f"confirmed {number}" for number in range(20)), "refused 1"])
+
+
+async def test_a_loop_that_is_busy_while_it_looks_for_the_primary_is_no_outage(group: Group) -> None:
+    async with open_connection(group.url, name="test", timeout_seconds=0.3) as connection:
+        asking = asyncio.create_task(connection.ping())
+        await asyncio.sleep(0)
+        block_the_loop(0.5)
+        async with busy_loop(0.06):
+            assert await asking
+        assert not connection.breaker.is_open
 
 
 async def restart_before_it_is_missed(group: Group) -> None:

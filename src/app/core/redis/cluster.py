@@ -1,7 +1,7 @@
 """A Cluster behind the interface of a connection; redis-py knows its slots, follows its redirections and failovers.
 
 A failed node is an outage until its replica is promoted: the breaker opens for all slots, and closes when every primary
-responds. Unlike the connection to one server this one is limited by the clock, congestion of this process included.
+responds.
 """
 
 import asyncio
@@ -15,9 +15,11 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from app.core.redis.breaker import CircuitBreaker
+from app.core.redis.client_connection import connection_options
 from app.core.redis.dial import Argument
 from app.core.redis.errors import RedisBusyError
 from app.core.redis.script import RedisScript
+from app.core.redis.watchdog import LoopTimeout
 from app.core.settings.redis_url import RedisAddress
 
 MAX_CONNECTIONS = 20
@@ -30,16 +32,18 @@ _OUTAGES = (RedisConnectionError, RedisTimeoutError, ClusterDownError, ClusterEr
 def create_cluster_client(address: RedisAddress, timeout: float) -> RedisCluster:
     """redis-py's client, which connects on first use."""
     client: RedisCluster = RedisCluster(
-        startup_nodes=[ClusterNode(host, port) for host, port in address.nodes],
+        *address.nodes[0],
         username=address.user or None,
         password=address.password or None,
         ssl=address.tls,
-        socket_timeout=timeout,
-        socket_connect_timeout=timeout,
         cluster_error_retry_attempts=1,
         reinitialize_steps=0,  # otherwise every fifth slot that has moved closes all connections
         retry=Retry(NoBackoff(), 1),
     )
+    # Its constructor takes no class of connections. All nodes that it finds are made with these options, too.
+    client.connection_kwargs.update(connection_options(address.tls, LoopTimeout(timeout)))
+    nodes = [ClusterNode(host, port, **client.connection_kwargs) for host, port in address.nodes]
+    client.nodes_manager.startup_nodes = {node.name: node for node in nodes}
     return client
 
 
@@ -49,7 +53,8 @@ class ClusterConnection:
     history = b""
 
     def __init__(self, address: RedisAddress, *, name: str, timeout_seconds: float) -> None:
-        self._timeout = timeout_seconds
+        self._timeout = LoopTimeout(timeout_seconds)
+        self._probe_timeout = LoopTimeout(PROBE_TIMEOUT_SECONDS)
         self._is_closed = False
         self._pending = 0
         self._free = asyncio.Semaphore(MAX_CONNECTIONS)
@@ -95,14 +100,14 @@ class ClusterConnection:
         await self._client.aclose()
 
     async def _probe(self) -> None:
-        await self._send(PROBE_TIMEOUT_SECONDS, "PING", target_nodes=RedisCluster.PRIMARIES)
+        await self._send(self._probe_timeout, "PING", target_nodes=RedisCluster.PRIMARIES)
 
-    async def _send(self, seconds: float, *command: Argument, **options: Any) -> Any:
+    async def _send(self, within: LoopTimeout, *command: Argument, **options: Any) -> Any:
         try:
-            async with asyncio.timeout(seconds):
+            async with within.limit():
                 return await self._client.execute_command(*command, **options)
         except TimeoutError:
-            raise RedisTimeoutError(f"no reply for {seconds} s") from None
+            raise RedisTimeoutError(f"no reply for {within.seconds} s") from None
         except RedisError:
             raise
         except Exception as error:

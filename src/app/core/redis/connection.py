@@ -11,7 +11,7 @@ from app.core.redis.breaker import CircuitBreaker
 from app.core.redis.dial import Argument, create_dialer, pack
 from app.core.redis.script import RedisScript
 from app.core.redis.stream import RedisStream
-from app.core.redis.watchdog import Watchdog
+from app.core.redis.watchdog import MANY_TICKS, Watchdog
 from app.core.settings.redis_url import RedisAddress
 
 
@@ -112,7 +112,7 @@ class RedisConnection:
     async def _open(self) -> RedisStream | RedisError:
         stream = RedisStream(self._timeout)
         timeout = self._timeout * self._dialer.timeouts
-        watchdog = Watchdog(timeout, _current_task().cancel)
+        watchdog = Watchdog(timeout, _current_task().cancel, MANY_TICKS)
         watchdog.start()
         failure: RedisError
         try:

@@ -9,12 +9,14 @@ from collections.abc import Mapping
 from copy import copy
 from typing import Any
 
-from redis.asyncio import BlockingConnectionPool
+from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.exceptions import RedisError
 
+from app.core.redis.client_connection import connection_options
 from app.core.redis.dial import Dialer, pack
 from app.core.redis.stream import RedisStream
+from app.core.redis.watchdog import LoopTimeout
 from app.core.settings.redis_url import RedisAddress
 
 logger = logging.getLogger(__name__)
@@ -33,15 +35,16 @@ class _Sentinels(Sentinel):
 
 
 def _sentinels(address: RedisAddress, timeout: float) -> _Sentinels:
-    share = timeout / len(address.sentinels)
     options = {
         "username": address.sentinel_user or None,
         "password": address.sentinel_password or None,
-        "ssl": address.tls,
-        "socket_timeout": share,
-        "socket_connect_timeout": share,
+        **connection_options(address.tls, LoopTimeout(timeout / len(address.sentinels))),
     }
-    return _Sentinels(address.sentinels, sentinel_kwargs=options)  # type: ignore[no-untyped-call] # redis is untyped here
+    sentinels = _Sentinels([])  # type: ignore[no-untyped-call] # redis is untyped here
+    sentinels.sentinels = [
+        Redis.from_pool(ConnectionPool(host=host, port=port, **options)) for host, port in address.sentinels
+    ]
+    return sentinels
 
 
 async def _close(sentinels: _Sentinels) -> None:
