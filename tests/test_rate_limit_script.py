@@ -16,6 +16,9 @@ from tests.helper import unique
 SECOND = 1_000_000
 START = 1_700_000_000 * SECOND
 READS_CLOCK = "redis.call('TIME')"
+LIVES_FOR = "(newest + kept_period - now) / 1000"
+EXTRA_SECONDS = 60
+"""Buckets live longer here: Valkey's own clock must not delete what the test's clock still needs."""
 
 
 @pytest.fixture
@@ -35,8 +38,10 @@ class Bucket:
 
     def __post_init__(self) -> None:
         script = admit_script() if self.with_history else admit_script(0, 0)
-        assert script.count(READS_CLOCK) == 1
-        self._script: Script = self.redis.register_script(script.replace(READS_CLOCK, "{ARGV[3], ARGV[4]}"))
+        assert script.count(READS_CLOCK) == script.count(LIVES_FOR) == 1
+        script = script.replace(READS_CLOCK, "{ARGV[3], ARGV[4]}")
+        script = script.replace(LIVES_FOR, f"{LIVES_FOR} + {EXTRA_SECONDS * 1000}")
+        self._script: Script = self.redis.register_script(script)
 
     def admit(self, now: int, limit: int, period: int) -> list[int]:
         response: bytes = self._script([self.key], [limit, period, now // SECOND, now % SECOND])
@@ -128,7 +133,7 @@ def test_a_bucket_has_a_largest_size(redis: Redis, limit: int, period: int, entr
     questions.ttl(bucket.key)
     size, seconds_to_live = questions.execute()
     assert size < entries * 16 + 1024
-    assert seconds_to_live <= HISTORY_SECONDS
+    assert seconds_to_live <= HISTORY_SECONDS + EXTRA_SECONDS
 
 
 def test_old_admissions_are_dropped(redis: Redis) -> None:
