@@ -16,10 +16,10 @@ WANTED = {"S1": 1.3, "S2": 1.4, "S3": 2.5, "S4": 1.3, "S5": 0.9, "S6": 1.0, "S7"
 BEGIN, END = "<!-- results -->", "<!-- end of results -->"
 
 _HEADER = (
-    "| scenario | ours, requests/s | comparison | ratio (rounds) | ours, p99 | comparison | ratio "
-    "| ours, CPU per request | comparison |"
+    "| scenario | ours, requests/s | comparison | ratio (rounds) | ratio, both coalescing "
+    "| ours, p99 | comparison | ratio | ours, CPU per request | comparison |"
 )
-_RULE = "|---" + "|---:" * 8 + "|"
+_RULE = "|---" + "|---:" * 9 + "|"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Conditions:
     seconds: float
 
     def lines(self) -> list[str]:
-        rounds = f"medians of {self.rounds} rounds of {self.seconds:g} s, the two applications in turns"
+        rounds = f"medians of {self.rounds} rounds of {self.seconds:g} s, the applications in turns"
         return [
             f"{machine()}; {self.cores}.",
             f"{CONNECTIONS} connections, load by {self.generator}; {rounds}.",
@@ -55,6 +55,7 @@ def row(comparison: Comparison) -> str:
         f"{ours.per_second:,.0f}",
         f"{bare.per_second:,.0f}",
         f"**{comparison.throughput:.2f}** ({ratios[0]:.2f} to {ratios[-1]:.2f})",
+        f"{comparison.throughput_if_both_coalesce:.2f}",
         f"{ours.p99:.1f} ms",
         f"{bare.p99:.1f} ms",
         f"{comparison.p99:.2f}",
@@ -87,7 +88,9 @@ def write_json(file: Path, comparisons: Sequence[Comparison], conditions: Condit
             "title": comparison.scenario.title,
             "ours": _series(comparison.ours),
             "comparison": _series(comparison.bare),
+            "comparison_coalescing": _series(comparison.coalescing),
             "throughput_ratio": round(comparison.throughput, 3),
+            "throughput_ratio_if_both_coalesce": round(comparison.throughput_if_both_coalesce, 3),
             "throughput_ratios": [round(ratio, 3) for ratio in comparison.throughputs],
             "p99_ratio": round(comparison.p99, 3),
             "wanted": WANTED[comparison.scenario.name],

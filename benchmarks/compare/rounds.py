@@ -1,4 +1,4 @@
-"""The measuring itself: rounds in which the two applications take turns, so that other work falls on both."""
+"""The measuring itself: rounds in which the applications take turns, so that other work falls on both."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -42,15 +42,20 @@ class Series:
 
 @dataclass(slots=True)
 class Comparison:
-    """Both applications in one scenario."""
+    """All applications in one scenario; `coalescing` is the comparison with our HTTP protocol."""
 
     scenario: Scenario
     bare: Series = field(default_factory=Series)
+    coalescing: Series = field(default_factory=Series)
     ours: Series = field(default_factory=Series)
 
     @property
     def throughput(self) -> float:
         return self.ours.per_second / self.bare.per_second
+
+    @property
+    def throughput_if_both_coalesce(self) -> float:
+        return self.ours.per_second / self.coalescing.per_second
 
     @property
     def throughputs(self) -> list[float]:
@@ -70,7 +75,11 @@ def compare(
         comparison = Comparison(scenario)
         for number in range(rounds):
             report(f"{scenario.name} {scenario.title}, round {number + 1} of {rounds}")
-            turns = [(stage.bare, comparison.bare), (stage.ours, comparison.ours)]
+            turns = [
+                (stage.bare, comparison.bare),
+                (stage.ours, comparison.ours),
+                (stage.coalescing, comparison.coalescing),
+            ]
             for application, series in turns if number % 2 == 0 else reversed(turns):
                 _measure(stage, application, scenario, seconds, series)
         yield comparison

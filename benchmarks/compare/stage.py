@@ -24,6 +24,8 @@ SECRET_KEY = "a secret of the benchmarks that is long enough for everything"
 PASSWORD = "correct horse battery staple"
 USERNAME, USERS, POSTS = "bench", 20, 100
 START_SECONDS = 30
+HTTP_PROTOCOL = "src.app.core.http_protocol:CoalescingProtocol"
+"""Ours runs with it, as in production; so does a second process of the comparison."""
 
 _ROWS = f"""
 INSERT INTO tier (name) VALUES ('bench');
@@ -64,16 +66,17 @@ class Application:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Everything is running; the token is good for both applications."""
+    """Everything is running; the token is good for all. `coalescing` is the comparison with our HTTP protocol."""
 
     servers: Servers
     bare: Application
+    coalescing: Application
     ours: Application
     token: str
 
 
 def environment(postgres: PostgresServer, valkey: ValkeyServer) -> dict[str, str]:
-    """The template's settings and the comparison's two addresses."""
+    """The template's settings and the address of the comparison's database."""
     values = {
         "ENVIRONMENT": "local",
         "LOG_LEVEL": "ERROR",
@@ -81,7 +84,6 @@ def environment(postgres: PostgresServer, valkey: ValkeyServer) -> dict[str, str
         "ACCESS_TOKEN_EXPIRE_MINUTES": "1440",
         "POSTGRES_DB": "ours",
         "BARE_POSTGRES_URL": url_of(postgres, "bare"),
-        "BARE_REDIS_URL": f"redis://{valkey.host}:{valkey.port}/1",
     }
     return os.environ | server_variables(postgres, valkey) | values
 
@@ -129,8 +131,11 @@ def open_servers(cores: Cores) -> Iterator[Servers]:
 
 
 @contextmanager
-def run_bare(servers: Servers) -> Iterator[Application]:
-    with _run(servers, "bare", ["uvicorn", "benchmarks.compare.bare.app:app"], redis_db=1) as application:
+def run_bare(servers: Servers, http: str = "auto", redis_db: int = 1) -> Iterator[Application]:
+    url = f"redis://{servers.valkey.host}:{servers.valkey.port}/{redis_db}"
+    changed = replace(servers, variables={**servers.variables, "BARE_REDIS_URL": url})
+    command = ["uvicorn", "benchmarks.compare.bare.app:app", "--http", http]
+    with _run(changed, "bare", command, redis_db) as application:
         yield application
 
 
@@ -138,7 +143,8 @@ def run_bare(servers: Servers) -> Iterator[Application]:
 def run_ours(servers: Servers, module: str = "uvicorn", **variables: str) -> Iterator[Application]:
     """`module` takes uvicorn's arguments; `variables` are settings of the template."""
     changed = replace(servers, variables={**servers.variables, **variables})
-    with _run(changed, "ours", [module, "src.app.main:app"], int(variables.get("REDIS_CACHE_DB", "0"))) as application:
+    command = [module, "src.app.main:app", "--http", HTTP_PROTOCOL]
+    with _run(changed, "ours", command, int(variables.get("REDIS_CACHE_DB", "0"))) as application:
         yield application
 
 
@@ -182,6 +188,11 @@ def log_in(ours: Application) -> str:
 
 @contextmanager
 def open_stage(cores: Cores) -> Iterator[Stage]:
-    """Starts servers and both applications, and stops them at the end."""
-    with open_servers(cores) as servers, run_bare(servers) as bare, run_ours(servers) as ours:
-        yield Stage(servers, bare, ours, log_in(ours))
+    """Starts servers and applications, and stops them at the end."""
+    with (
+        open_servers(cores) as servers,
+        run_bare(servers) as bare,
+        run_bare(servers, HTTP_PROTOCOL, redis_db=2) as coalescing,
+        run_ours(servers) as ours,
+    ):
+        yield Stage(servers, bare, coalescing, ours, log_in(ours))

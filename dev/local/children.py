@@ -8,6 +8,7 @@ from dev.local.options import Options
 from dev.local.supervisor import Child, ForegroundChild
 
 LOG_CONFIG = "src/app/core/uvicorn_logging.json"
+HTTP_PROTOCOL = "src.app.core.http_protocol:CoalescingProtocol"
 WORKER_LOG_CONFIG = "src.app.core.log_formats.WORKER_LOGGING"
 OTHER_PASSWORD = 3
 """The exit status of the first rows if the superuser has another password than ADMIN_PASSWORD."""
@@ -23,7 +24,7 @@ class Children:
     def api(self) -> Child:
         options = self._options
         arguments = ["src.app.main:app", "--host", options.host, "--port", str(options.port)]
-        arguments += ["--timeout-graceful-shutdown", "5", "--log-config", LOG_CONFIG]
+        arguments += ["--timeout-graceful-shutdown", "5", "--log-config", LOG_CONFIG, "--http", HTTP_PROTOCOL]
         arguments += ["--reload", "--reload-dir", "src"] if options.reload else []
         return self._child("the API", "api", "uvicorn", *arguments)
 

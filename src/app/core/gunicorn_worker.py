@@ -3,10 +3,13 @@
 import asyncio
 import socket
 import sys
+from typing import Any, ClassVar
 
 from gunicorn.arbiter import Arbiter
 from uvicorn.server import Server
 from uvicorn_worker import UvicornWorker
+
+from app.core.http_protocol import CoalescingProtocol
 
 LINGER_SECONDS = 0.3
 
@@ -26,7 +29,9 @@ class LingeringServer(Server):
 
 
 class LingeringWorker(UvicornWorker):  # type: ignore[misc] # its package is untyped
-    """`uvicorn_worker.UvicornWorker` with that server."""
+    """`uvicorn_worker.UvicornWorker` with that server, and with coalesced writes."""
+
+    CONFIG_KWARGS: ClassVar[dict[str, Any]] = {**UvicornWorker.CONFIG_KWARGS, "http": CoalescingProtocol}
 
     async def _serve(self) -> None:
         self.config.app = self.wsgi
