@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import func, select
 
 from app.api import router
-from app.core import setup
+from app.core import lifespan
 from app.core.config import AppSettings, CryptSettings, EnvironmentSettings, PostgresSettings, Settings
 from app.core.db import purge
 from app.core.db.database import Database
@@ -57,6 +57,6 @@ async def test_a_web_process_without_a_queue_deletes_them(
 async def test_a_web_process_with_a_queue_leaves_them_to_the_worker(
     settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(setup, "purging", None)  # an error, if it is called
+    monkeypatch.setattr(lifespan, "purging", None)  # an error, if it is called
     async with running(create_application(router=router, settings=settings)):
         assert await count(database) == 38
