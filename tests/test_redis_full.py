@@ -1,17 +1,23 @@
 """A Redis that is full, or read-only: existing counts remain in force, and `/ready` names the problem."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 
 import httpx
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from app.api import router
+from app.core.queue.view import TaskStatus, read_tasks
 from app.core.setup import create_application
+from app.core.utils import queue
+from app.core.worker.runtime.context import TaskContext
 from dev.services import ValkeyServer, temporary_folder
 from tests.conftest import Services
-from tests.helper import API, PASSWORD, Rows, running, unique
+from tests.helper import API, PASSWORD, Rows, eventually, running, unique
+from tests.support import tasks_worker
 
 LIMIT = 10
 
@@ -29,6 +35,7 @@ async def admin(own_valkey: ValkeyServer) -> AsyncIterator[Redis]:
         await redis.flushall()
         yield redis
         await redis.config_set("maxmemory", "0")
+        await redis.config_set("min-replicas-to-write", "0")
         await redis.replicaof("no", "one")
 
 
@@ -114,3 +121,45 @@ async def test_the_queue_while_redis_is_full(
         assert (await client.get(f"{API}/tasks/task/{before.json()['id']}")).json()["status"] == "queued"
         await admin.config_set("maxmemory", "0")
         assert (await client.post(f"{API}/tasks/task", params={"message": "x"})).status_code == 201
+
+
+async def test_a_worker_waits_while_redis_has_too_few_replicas(
+    services: Services, own_valkey: ValkeyServer, admin: Redis, rows: Rows, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`min-replicas-to-write`: tasks that wait, that run and that are handed back are neither lost nor run twice."""
+    settings = services.settings(
+        REDIS_QUEUE_PORT=own_valkey.port, REDIS_QUEUE_PASSWORD="", TASK_RETRY_DELAY_SECONDS=0.01
+    )
+    may_end, ran = asyncio.Event(), Counter[str]()
+
+    async def work(ctx: TaskContext, name: str) -> str:
+        ran[name] += 1
+        await may_end.wait()
+        if name == "retried" and ctx.job_try == 1:
+            raise ValueError(name)
+        return name
+
+    async with queue.open_queue(settings) as pool, tasks_worker.working(settings, work):
+        early = [await pool.enqueue_job(work.__qualname__, name) for name in ["ends", "retried"]]
+        later = await pool.enqueue_job(work.__qualname__, "later", _defer_by=0.5)
+        await eventually(lambda: _has(ran, 2), 10)
+        await admin.config_set("min-replicas-to-write", "1")
+        with pytest.raises(ResponseError, match="NOREPLICAS"):
+            await pool.enqueue_job(work.__qualname__, "refused")
+        may_end.set()
+        await asyncio.sleep(1)
+        assert ran["later"] == 0
+        await admin.config_set("min-replicas-to-write", "0")
+        ids = [job.job_id for job in [*early, later] if job]
+
+        async def are_complete() -> bool:
+            states = await read_tasks(pool, ids)
+            return [state and state.status for state in states] == [TaskStatus.COMPLETE] * 3
+
+        await eventually(are_complete, 10)
+    assert ran == {"ends": 1, "retried": 2, "later": 1}
+    assert "the queue is unavailable, waiting for it" in caplog.text
+
+
+async def _has(ran: Counter[str], count: int) -> bool:
+    return ran.total() >= count

@@ -15,6 +15,7 @@ from app.core.db.statements import Row
 from app.core.outbox import writes
 from app.core.queue.jobs import KEPT_UNTIL_RUN_MS, JobQueue, PackedTask
 from app.core.redis import PROBE_SECONDS, RedisUnavailableError
+from app.core.redis.errors import lacks_replicas
 
 logger = logging.getLogger(__name__)
 
@@ -126,4 +127,6 @@ class Delivery:
 
 
 def _is_outage(error: RedisError | None) -> bool:
-    return error is not None and (not isinstance(error, ResponseError) or isinstance(error, _TEMPORARY))
+    if error is None:
+        return False
+    return not isinstance(error, ResponseError) or isinstance(error, _TEMPORARY) or lacks_replicas(error)

@@ -22,6 +22,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from app.core.config import RedisQueueSettings
 from app.core.queue.jobs import TIMEOUT_SECONDS, JobQueue
 from app.core.redis import create_pool
+from app.core.redis.errors import lacks_replicas
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ T = TypeVar("T")
 
 def _is_outage(error: RedisError) -> bool:
     """Also where the server has `min-replicas-to-write`, and too few of them."""
-    return isinstance(error, OUTAGES) or str(error).startswith("NOREPLICAS")
+    return isinstance(error, OUTAGES) or lacks_replicas(error)
 
 
 def _delays() -> Iterator[float]:
@@ -140,7 +141,9 @@ class PatientPipeline(Pipeline):
         if not self._given_up:
             try:
                 return await command(*args, **options)
-            except (WatchError, *OUTAGES):
+            except RedisError as error:
+                if not (isinstance(error, WatchError) or _is_outage(error)):
+                    raise
                 await self.aclose()
                 self._given_up = self.watching = True
         return 1 if args[0] == "EXISTS" else None
@@ -156,7 +159,9 @@ class PatientPipeline(Pipeline):
             return await self._patience.ride_out(attempt)
         try:
             return await transaction(raise_on_error)
-        except OUTAGES as error:
+        except RedisError as error:
+            if not _is_outage(error):
+                raise
             raise WatchError("the connection was lost during the watched transaction") from error
 
 
