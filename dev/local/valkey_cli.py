@@ -30,7 +30,7 @@ def connect(url: str) -> Any:
         return _connect_to_cluster(address)
     if address.sentinels:
         login = {"username": address.sentinel_user or None, "password": address.sentinel_password or None}
-        options = {"ssl": address.tls, "socket_timeout": 5}
+        options = {"ssl": address.tls, "ssl_check_hostname": address.tls, "socket_timeout": 5}
         sentinels: Any = Sentinel(address.sentinels, sentinel_kwargs=login | options)  # type: ignore[no-untyped-call] # redis is untyped here
         host, port = sentinels.discover_master(address.service)
         url = f"redis{'s' if address.tls else ''}://{host}:{port}/{address.database}"
@@ -41,6 +41,7 @@ def connect(url: str) -> Any:
         decode_responses=True,
         encoding_errors="backslashreplace",
         socket_timeout=5,
+        **({"ssl_check_hostname": True} if address.tls else {}),
     )
     client.response_callbacks.clear()  # as the server sends it
     return client
@@ -49,7 +50,8 @@ def connect(url: str) -> Any:
 def _connect_to_cluster(address: Any) -> Any:
     """A client for all nodes of a Cluster; a command without a key goes to one of them, or to all primaries."""
     nodes = [ClusterNode(host, port) for host, port in address.nodes]  # type: ignore[no-untyped-call] # redis is untyped here
-    login = {"username": address.user or None, "password": address.password or None, "ssl": address.tls}
+    login = {"username": address.user or None, "password": address.password or None}
+    login |= {"ssl": address.tls, "ssl_check_hostname": address.tls}
     return RedisCluster(startup_nodes=nodes, decode_responses=True, encoding_errors="backslashreplace", **login)
 
 

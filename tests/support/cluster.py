@@ -1,6 +1,6 @@
 """Three primaries with a replica each, which promote themselves soon after a primary is lost."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -63,8 +63,9 @@ def _join(cluster: Cluster) -> None:
         cluster.send(number, "CLUSTER", "ADDSLOTSRANGE", first, min(first + share, SLOTS) - 1)
     for number in range(1, 2 * PRIMARIES):
         other = cluster.nodes[number]
-        bus_port = dict(zip(other.options, other.options[1:], strict=False))["--cluster-port"]
-        cluster.send(0, "CLUSTER", "MEET", "127.0.0.1", other.port, bus_port)
+        options = dict(zip(other.options, other.options[1:], strict=False))
+        ports = (options["--cluster-announce-port"], options["--cluster-port"])
+        cluster.send(0, "CLUSTER", "MEET", "127.0.0.1", *ports)
     for number in range(PRIMARIES):
         primary_id, replica = cluster.send(number, "CLUSTER", "MYID"), number + PRIMARIES
         assert wait_until(lambda: primary_id in cluster.send(replica, "CLUSTER", "NODES"), _START_SECONDS)  # noqa: B023
@@ -72,13 +73,18 @@ def _join(cluster: Cluster) -> None:
 
 
 @contextmanager
-def cluster() -> Iterator[Cluster]:
-    """Started, with all slots served and all replicas in step."""
+def cluster(announced: Callable[[int], int] = lambda port: port) -> Iterator[Cluster]:
+    """Started, with all slots served and all replicas in step.
+
+    `announced` is the port at which clients and other nodes find the node of a port.
+    """
     with temporary_folder() as folder, ExitStack() as stack:
         nodes = []
         for number in range(2 * PRIMARIES):
+            port = free_port()
             options = {
                 "cluster-enabled": "yes",
+                "cluster-announce-port": str(announced(port)),
                 "cluster-port": str(free_port()),
                 "cluster-node-timeout": str(NODE_TIMEOUT_MILLISECONDS),
                 "cluster-replica-validity-factor": "0",
@@ -86,7 +92,8 @@ def cluster() -> Iterator[Cluster]:
                 "repl-diskless-sync-delay": "0",
             }
             flat = tuple(part for name, value in options.items() for part in (f"--{name}", value))
-            nodes.append(stack.enter_context(ValkeyServer(folder / str(number), password=PASSWORD, options=flat)))
+            node = ValkeyServer(folder / str(number), port=port, password=PASSWORD, options=flat)
+            nodes.append(stack.enter_context(node))
         cluster = Cluster(nodes)
         _join(cluster)
         assert wait_until(lambda: cluster.is_complete() and cluster._has_replicas(), _START_SECONDS)

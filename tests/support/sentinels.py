@@ -1,12 +1,13 @@
 """A primary, its replica, and three Sentinels that promote the replica soon after the primary is lost."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from redis import Redis
 
+from dev.local.ports import free_port
 from dev.local.processes import wait_until
 from dev.local.programs import valkey_program
 from dev.local.server import Launch
@@ -86,17 +87,30 @@ def _has_copy(replica: ValkeyServer) -> bool:
         return bool(client.info("replication")["master_link_status"] == "up")
 
 
+def _server(data: Path, options: Sequence[str], announced: Callable[[int], int]) -> ValkeyServer:
+    port = free_port()
+    where = ("--replica-announce-port", str(announced(port)))
+    return ValkeyServer(data, port=port, password=PASSWORD, options=(*options, *where))
+
+
 @contextmanager
-def sentinels(options: Sequence[str] = ("--appendonly", "no")) -> Iterator[Group]:
-    """Started, and ready for the first failover. The options are those of the two servers."""
+def sentinels(
+    options: Sequence[str] = ("--appendonly", "no"), announced: Callable[[int], int] = lambda port: port
+) -> Iterator[Group]:
+    """Started, and ready for the first failover. The options are those of the two servers.
+
+    `announced` is the port at which clients and Sentinels find the server of a port.
+    """
     with temporary_folder() as folder, ExitStack() as stack:
         common = ("--primaryauth", PASSWORD, "--repl-diskless-sync-delay", "0", *options)
-        first = stack.enter_context(ValkeyServer(folder / "first", password=PASSWORD, options=common))
-        following = (*common, "--replicaof", "127.0.0.1", str(first.port))
-        second = stack.enter_context(ValkeyServer(folder / "second", password=PASSWORD, options=following))
+        first = _server(folder / "first", common, announced)
+        stack.enter_context(first)
+        following = (*common, "--replicaof", "127.0.0.1", str(announced(first.port)))
+        second = stack.enter_context(_server(folder / "second", following, announced))
         assert wait_until(lambda: _has_copy(second), _START_SECONDS)
         watching = tuple(
-            stack.enter_context(SentinelServer(folder / f"sentinel-{number}", first.port)) for number in range(3)
+            stack.enter_context(SentinelServer(folder / f"sentinel-{number}", announced(first.port)))
+            for number in range(3)
         )
         for sentinel in watching:
             with Redis(port=sentinel.port) as client:

@@ -147,6 +147,7 @@ def redis_settings(settings: RedisQueueSettings) -> RedisSettings:
         password=address.password or None,
         database=address.database,
         ssl=address.tls,
+        ssl_check_hostname=address.tls,
         sentinel=bool(address.sentinels),
         sentinel_master=address.service,
         conn_retries=1,

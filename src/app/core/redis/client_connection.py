@@ -44,4 +44,8 @@ class ClientTlsConnection(ClientConnection, SSLConnection):
 
 def connection_options(tls: bool, patience: LoopTimeout) -> dict[str, Any]:
     """What redis-py's pools and nodes make their connections with."""
-    return {"connection_class": ClientTlsConnection if tls else ClientConnection, "patience": patience}
+    options: dict[str, Any] = {"connection_class": ClientConnection, "patience": patience}
+    if tls:
+        # Otherwise redis-py accepts the certificate of any other host, if it is a valid one.
+        options |= {"connection_class": ClientTlsConnection, "ssl_check_hostname": True}
+    return options

@@ -26,6 +26,8 @@ def create_pool(url: str, timeout: float = TIMEOUT_SECONDS) -> BlockingConnectio
         "retry": Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
     }
     address = parse_redis_url(url)
+    if address.tls:
+        options["ssl_check_hostname"] = True  # otherwise redis-py accepts the certificate of any other host
     if not address.sentinels:
         return BlockingConnectionPool.from_url(url, **options)
     from app.core.redis.primary import create_primary_pool  # noqa: PLC0415 - only where there are Sentinels
