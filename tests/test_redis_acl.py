@@ -8,15 +8,19 @@ from redis.asyncio import Redis
 
 from app.api import router
 from app.core.config import Settings
+from app.core.redis import open_any_connection
 from app.core.setup import create_application
 from app.core.worker.runtime.context import TaskContext
 from dev.services import ValkeyServer, temporary_folder
 from tests.conftest import Services
 from tests.helper import API, Rows, running
 from tests.support import tasks_worker
+from tests.support.cluster import PRIMARIES, SLOTS, cluster
 from tests.support.readme import ROOT
 
-USERS = dict(re.findall(r"^user (\w+) (.*)$", (ROOT / "docs" / "scaling.md").read_text(), re.MULTILINE))
+SCALING = (ROOT / "docs" / "scaling.md").read_text()
+USERS = dict(re.findall(r"^user (\w+) (.*)$", SCALING, re.MULTILINE))
+IN_A_CLUSTER = re.findall(r"Its users need\s+`(.*)` too", SCALING)[0]
 PASSWORD = re.compile(r">\w+")
 RARE = {"append", "lpop", "ltrim", "strlen", "unwatch"}
 """What this test may not lead to: drops of a part of a family, and admissions that are an hour old."""
@@ -89,3 +93,29 @@ async def test_the_documented_rights_suffice_and_none_is_unused(
         used = {name.removeprefix("cmdstat_") for name in await administrator.info("commandstats")}
     granted = set(re.findall(r"\+(\S+)", " ".join(USERS.values())))
     assert granted - used <= RARE
+
+
+@pytest.mark.long
+async def test_in_a_cluster_the_documented_rights_suffice_and_none_is_unused(services: Services, rows: Rows) -> None:
+    with cluster() as nodes:
+        everywhere = range(len(nodes.nodes))
+        for node in everywhere:
+            for user, rules in USERS.items():
+                words = ["on", ">p@ss", *PASSWORD.sub("", rules).split(), *IN_A_CLUSTER.split()]
+                nodes.send(node, "ACL", "SETUSER", user, "reset", *words)
+            nodes.send(node, "CONFIG", "RESETSTAT")
+        names = [("CACHE", "cache"), ("RATE_LIMIT", "limits")]
+        urls = {f"REDIS_{name}_URL": nodes.url_of(user) for name, user in names}
+        limits = {"TASK_RETRY_DELAY_SECONDS": 0.01, "LOGIN_MAX_FAILURES": 2, "DEFAULT_RATE_LIMIT_LIMIT": 2}
+        await use_everything(services.settings(**urls, **limits), rows)
+        slot = int(nodes.send(0, "CLUSTER", "KEYSLOT", "rate_limit:moves"))
+        owner = slot // (SLOTS // PRIMARIES + 1)
+        nodes.begin_to_move(slot, owner, (owner + 1) % PRIMARIES)
+        async with open_any_connection(nodes.url_of("limits"), name="test", timeout_seconds=1) as connection:
+            assert await connection.execute("SET", "rate_limit:moves", "1")
+        denied = [each for node in everywhere for each in nodes.send(node, "ACL", "LOG")]
+        assert denied == []
+        used = {
+            name.removeprefix("cmdstat_") for node in everywhere for name in nodes.send(node, "INFO", "commandstats")
+        }
+    assert set(re.findall(r"\+(\S+)", IN_A_CLUSTER)) <= used

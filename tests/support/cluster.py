@@ -26,25 +26,32 @@ class Cluster:
 
     @property
     def url(self) -> str:
+        return self.url_of("")
+
+    def url_of(self, user: str) -> str:
         """With the last of each, so that the others have to be found."""
         hosts = ",".join(f"127.0.0.1:{node.port}" for node in (self.nodes[2], self.nodes[5]))
-        return f"cluster://:p%40ss@{hosts}"
+        return f"cluster://{user}:p%40ss@{hosts}"
 
     def send(self, node: int, *command: object) -> Any:
         """A command to one node itself."""
         with Redis(port=self.nodes[node].port, password=PASSWORD, decode_responses=True) as client:
             return client.execute_command(*command)
 
+    def begin_to_move(self, slot: int, source: int, target: int) -> None:
+        """From now on the source sends callers that ask for a key that it does not have to the target."""
+        self.send(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", self.send(source, "CLUSTER", "MYID"))
+        self.send(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", self.send(target, "CLUSTER", "MYID"))
+
     def move(self, slot: int, source: int, target: int) -> None:
         """Moves a slot with its keys, one after another, as a resharding does."""
-        ids = {node: self.send(node, "CLUSTER", "MYID") for node in (source, target)}
-        self.send(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", ids[source])
-        self.send(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", ids[target])
+        self.begin_to_move(slot, source, target)
+        new_owner = self.send(target, "CLUSTER", "MYID")
         where = ("127.0.0.1", self.nodes[target].port, "", 0, 5000, "AUTH", PASSWORD, "KEYS")
         while keys := self.send(source, "CLUSTER", "GETKEYSINSLOT", slot, 10):
             self.send(source, "MIGRATE", *where, *keys)
         for node in (target, source):
-            self.send(node, "CLUSTER", "SETSLOT", slot, "NODE", ids[target])
+            self.send(node, "CLUSTER", "SETSLOT", slot, "NODE", new_owner)
 
     def is_complete(self) -> bool:
         """Whether every living node sees all slots served."""
