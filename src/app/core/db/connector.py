@@ -1,6 +1,7 @@
 """How one connection is made, to the only server or to that of several which accepts writes."""
 
 import asyncio
+import socket
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -12,6 +13,12 @@ from app.core.settings.postgres import PostgresHost
 CONNECT_TIMEOUT_SECONDS = 3
 """Of each server, so that one that does not respond leaves the others their time."""
 
+UNACKNOWLEDGED_SECONDS = 5
+"""After which the system closes a connection whose packets nobody acknowledges: the network or the machine is lost.
+
+The server's system acknowledges them, however long its PostgreSQL takes. So a slow or frozen process is not meant.
+"""
+
 AsyncpgConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 _ERRORS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
@@ -20,6 +27,17 @@ _ERRORS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError,
 def _discard(attempt: "asyncio.Task[AsyncpgConnection]") -> None:
     if not attempt.cancelled() and attempt.exception() is None:
         attempt.result().terminate()
+
+
+def _watch_the_network(connection: AsyncpgConnection) -> None:
+    """Linux only. Probes are for what waits for a response, and for idle connections."""
+    peer = connection._transport.get_extra_info("socket")  # noqa: SLF001 - asyncpg has no public way to it
+    if not hasattr(socket, "TCP_USER_TIMEOUT") or peer.family == socket.AF_UNIX:
+        return
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, UNACKNOWLEDGED_SECONDS)
+    peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
+    peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_SECONDS * 1000)
 
 
 class Connector:
@@ -46,8 +64,12 @@ class Connector:
 
     async def _connect(self, *args: Any, **options: Any) -> AsyncpgConnection:
         options.setdefault("timeout", CONNECT_TIMEOUT_SECONDS)
-        if len(self._hosts) > 1:
-            return await self._find_primary(*args, **options)
+        connect = self._find_primary if len(self._hosts) > 1 else self._connect_to_the_only_one
+        connection = await connect(*args, **options)
+        _watch_the_network(connection)
+        return connection
+
+    async def _connect_to_the_only_one(self, *args: Any, **options: Any) -> AsyncpgConnection:
         try:
             return await asyncpg.connect(*args, **options)
         except _ERRORS as error:
