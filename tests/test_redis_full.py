@@ -158,7 +158,10 @@ async def test_a_worker_waits_while_redis_has_too_few_replicas(
 
         await eventually(are_complete, 10)
     assert ran == {"ends": 1, "retried": 2, "later": 1}
-    assert "the queue is unavailable, waiting for it" in caplog.text
+    assert [text.split(",")[0] for text in caplog.messages if text.startswith("the queue is")] == [
+        "the queue is unavailable",
+        "the queue is available again",
+    ]
 
 
 async def _has(ran: Counter[str], count: int) -> bool:

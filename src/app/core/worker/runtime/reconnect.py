@@ -72,6 +72,7 @@ class Patience:
 
     async def ride_out(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """The attempt's reply, at the latest a second after Redis is available again."""
+        has_failed = False
         for delay in _delays():
             begin = time.monotonic()
             try:
@@ -82,9 +83,10 @@ class Patience:
                 # An attempt that began before the last reply does not show that Redis is unavailable now.
                 if begin > self._last_reply:
                     self._note_loss(error)
+                has_failed = True
                 await self._sleep(delay)
             else:
-                self._note_return()
+                self._note_return(has_failed)
                 self._stop_if_cancelled()
                 return reply
         raise AssertionError("delays do not end")
@@ -115,9 +117,10 @@ class Patience:
             self._is_unavailable = True
             logger.warning("the queue is unavailable, waiting for it: %r", error)
 
-    def _note_return(self) -> None:
+    def _note_return(self, has_failed: bool) -> None:
         self._last_reply = time.monotonic()
-        if self._is_unavailable:
+        # A server that is full or lacks replicas replies to what only reads.
+        if self._is_unavailable and has_failed:
             self._is_unavailable = False
             logger.warning("the queue is available again")
 
