@@ -66,6 +66,16 @@ BEGIN
 END
 $$
 """
+# A product that has removed the posts has no such function, and must not get one.
+ONLY_WHERE_IT_EXISTS = """
+DO $only$
+BEGIN
+    IF to_regprocedure('count_{table}_rows()') IS NOT NULL THEN
+        EXECUTE $function${function}$function$;
+    END IF;
+END
+$only$
+"""
 FORGET = {
     "user": "DELETE FROM row_count WHERE list = 'post' AND owner_id IN (SELECT id FROM removed);",
     "post": """DELETE FROM row_count WHERE list = 'post' AND owner_id IN (SELECT created_by_user_id FROM removed)
@@ -91,7 +101,8 @@ def _replace(add: str, insert: str, update: str) -> None:
     for table, owner in COUNTED.items():
         names = {"table": table, "owner": owner}
         parts = {"insert": insert.format(**names), "update": update.format(**names), "forget": FORGET[table]}
-        op.execute(COUNT.format(**names, **parts))
+        function = COUNT.format(**names, **parts)
+        op.execute(ONLY_WHERE_IT_EXISTS.format(table=table, function=function))
 
 
 def upgrade() -> None:
