@@ -39,7 +39,7 @@ def run_benchmark(name: str, *arguments: str) -> str:
 
 
 def test_comparison_writes_table_json_and_plot(tmp_path: Path) -> None:
-    output = run_benchmark("compare", "--only=S2,S7", "--rounds=1", "--seconds=2", f"--output={tmp_path}")
+    output = run_benchmark("compare", "--only=S2,S7", "--rounds=1", "--seconds=1", f"--output={tmp_path}")
     scenarios = json.loads((tmp_path / "compare.json").read_text())["scenarios"]
     assert list(scenarios) == ["S2", "S7"]
     assert all(f"| {name} " in output for name in scenarios)
