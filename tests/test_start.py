@@ -42,8 +42,9 @@ print(json.dumps([sorted(loaded), sorted(asyncio.run(start()))]))
 
 
 def _modules(services: Services, index: int, script: str = START, **variables: str) -> set[str]:
-    environment = {"PYTHONPATH": "src", "PATH": "/usr/bin:/bin", **services.environment(**variables)}
-    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, check=True)
+    environment = {"PATH": "/usr/bin:/bin", **services.environment(**variables), "PYTHONPATH": "src"}
+    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, check=False)
+    assert result.returncode == 0, result.stderr.decode()
     return set(json.loads(result.stdout)[index])
 
 

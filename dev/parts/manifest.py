@@ -19,14 +19,16 @@ class UnknownPartError(ValueError):
 class Part:
     """A feature that can be removed.
 
-    `files` are paths or patterns. `requires` are parts that cannot stay without this one. A test that matches `uses` is
-    a test of the part. Nothing that is left may match `words`, except lines that match `allowed`.
+    `files` are paths or patterns. `requires` are parts that cannot stay without this one. `decorators` are taken off
+    every endpoint, those of your own entities included. A test that matches `uses` is a test of the part. Nothing that
+    is left may match `words`, except lines that match `allowed`.
     """
 
     name: str
     about: str
     files: tuple[str, ...]
     requires: tuple[str, ...]
+    decorators: tuple[str, ...]
     uses: re.Pattern[str] | None
     words: re.Pattern[str] | None
     allowed: re.Pattern[str] | None
@@ -51,6 +53,7 @@ def _read(path: Path) -> Part:
         about=content["about"],
         files=tuple(content["files"]),
         requires=tuple(content.get("requires", ())),
+        decorators=tuple(content.get("decorators", ())),
         uses=_pattern(content.get("uses", ())),
         words=_pattern(content.get("words", ())),
         allowed=_pattern(content.get("allowed", ())),

@@ -5,9 +5,11 @@ import sys
 from dataclasses import dataclass, field
 
 from dev.parts import migration, sweep
+from dev.parts.definitions import without_decorator
 from dev.parts.manifest import Part
 from dev.parts.staging import Staging
 
+ENDPOINTS = "src/app/api/v1/*.py"
 SOURCES = ("src", "dev", "deploy", "tests", "gunicorn.conf.py", "benchmarks")
 
 
@@ -32,6 +34,7 @@ def remove(staging: Staging, parts: list[Part]) -> Report:
         _delete_files(staging, part)
     for part in parts:
         report.not_found += make_edits(staging, part)
+        _undecorate_endpoints(staging, part)
     for part in parts:
         if part.uses:
             report.tests += sweep.remove_tests(staging, part.uses)
@@ -65,6 +68,13 @@ def make_edits(staging: Staging, part: Part) -> list[str]:
             staging.write(name, text)
             problems += [f"{name}: {each}" for each in missing]
     return problems
+
+
+def _undecorate_endpoints(staging: Staging, part: Part) -> None:
+    for name in staging.files(ENDPOINTS):
+        for decorator in part.decorators:
+            if (text := without_decorator(staging.read(name), decorator)) is not None:
+                staging.write(name, text)
 
 
 def _ruff(staging: Staging, *arguments: str) -> str:
