@@ -19,6 +19,10 @@ from dev.entity.names import Names, with_article
 from dev.entity.project import ROUTERS
 from dev.entity.random_entities import RandomEntity, random_entities
 from dev.entity.trial import MYPY_CACHE, copy_project, files, known_targets, try_entities
+from dev.parts import removal
+from dev.parts.manifest import with_required
+from dev.parts.staging import Staging
+from dev.parts.verify import problems
 from tests.conftest import Services
 from tests.support.readme import README, ROOT
 
@@ -310,3 +314,14 @@ def test_the_generator_is_used_by_nothing_else() -> None:
     users = [path.relative_to(ROOT) for path in places if "dev.entity" in path.read_text(encoding="utf-8")]
 
     assert [path for path in users if path.parts[:2] != ("dev", "entity")] == [Path("tests/test_make_entity.py")]
+
+
+def test_an_entity_loses_the_cache_with_the_rest(project: Path, tmp_path: Path) -> None:
+    add(project, "product", "title:str(2..80) owner:user", force=True)
+    assert "@cache(" in (project / "src/app/api/v1/products.py").read_text(encoding="utf-8")
+    staging = Staging(project, tmp_path / "staged")
+    removal.remove(staging, with_required(["cache"]))
+
+    assert "cache" not in staging.read("src/app/api/v1/products.py")
+    assert "crud_products.read_page" in staging.read("src/app/api/v1/products.py")
+    assert [each for each in problems(staging, with_required(["cache"])) if "product" in each] == []

