@@ -12,7 +12,8 @@ from dev.parts.staging import Staging
 _LINK = re.compile(r"\]\((?!https?:|mailto:)([^)\s#]*)(#[^)\s]+)?\)")
 _HEADING = re.compile(r"(?m)^#{1,6} (.+)$")
 _FENCED = re.compile(r"(?ms)^```.*?^```$")
-_NOT_ABOUT_THE_CODE = ("dev/parts/", "tests/test_parts.py", "src/migrations/versions/", "CHANGELOG")
+_DURATIONS = "tests/support/durations.json"
+_NOT_ABOUT_THE_CODE = ("dev/parts/", "tests/test_parts.py", "src/migrations/versions/", "CHANGELOG", _DURATIONS)
 _COMMAND = re.compile(r"\bPARTS?=|make remove|make drill")
 _ROOTS = {"app": "src", "src": ".", "dev": ".", "tests": ".", "deploy": ".", "benchmarks": "."}
 
