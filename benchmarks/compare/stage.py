@@ -15,6 +15,7 @@ import bcrypt
 import httpx
 
 from benchmarks.compare.cores import Cores, pin
+from dev.local.children import HTTP_PROTOCOL
 from dev.local.ports import free_port
 from dev.local.processes import wait_until
 from dev.services import POSTGRES_FAST, PostgresServer, ServiceError, ValkeyServer, server_variables, temporary_folder
@@ -24,8 +25,6 @@ SECRET_KEY = "a secret of the benchmarks that is long enough for everything"
 PASSWORD = "correct horse battery staple"
 USERNAME, USERS, POSTS = "bench", 20, 100
 START_SECONDS = 30
-HTTP_PROTOCOL = "src.app.core.http_protocol:CoalescingProtocol"
-"""Ours runs with it, as in production; so does a second process of the comparison."""
 
 _ROWS = f"""
 INSERT INTO tier (name) VALUES ('bench');

@@ -9,6 +9,7 @@ from dev.local.supervisor import Child, ForegroundChild
 
 LOG_CONFIG = "src/app/core/uvicorn_logging.json"
 HTTP_PROTOCOL = "src.app.core.http_protocol:CoalescingProtocol"
+"""As in production, where gunicorn's workers have it."""
 WORKER_LOG_CONFIG = "src.app.core.log_formats.WORKER_LOGGING"
 OTHER_PASSWORD = 3
 """The exit status of the first rows if the superuser has another password than ADMIN_PASSWORD."""

@@ -13,12 +13,7 @@ from app.api.route_index import RouteIndex, install_index
 from app.api.routes import reserved_names
 from app.api.short_ways import ShortWaysMiddleware
 from app.core.cache.checks import check_cached_routes
-from app.core.config import (
-    AppSettings,
-    ClientSideCacheSettings,
-    EnvironmentOption,
-    EnvironmentSettings,
-)
+from app.core.config import AppSettings, ClientSideCacheSettings, EnvironmentOption, EnvironmentSettings
 from app.core.lifespan import Lifespan, create_lifespan
 from app.core.request_log.collector import RequestLog, create_request_log
 from app.core.settings.base import SettingsBase
